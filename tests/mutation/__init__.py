@@ -1,0 +1,1 @@
+"""The mutation table: what NumPy does when a program writes, and what wengert must therefore do."""

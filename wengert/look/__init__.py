@@ -1,0 +1,1 @@
+"""The Wengert list, made visible: as a table, as a picture."""

@@ -1,0 +1,282 @@
+"""What ufuncs mean: the plain call by a primitive, and the keywords and methods that ufuncs have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from wengert import core, errors
+from wengert.core import REGISTRY, TRACED, UFUNCS, aval_of, bind
+from wengert.numpy.table import as_array, deliver, dtype_of, implements, negative_axes, shape_of, write
+from wengert.ops import elementwise, vector
+from wengert.ops.elementwise import absolute, absolute_complex, divmod_, frexp, modf, round_, sign, sign_complex
+
+UFUNCS.update(
+    {
+        primitive.value: primitive
+        for primitive in REGISTRY.values()
+        if isinstance(primitive.value, np.ufunc) and primitive.value.nout == 1
+    }
+)
+del UFUNCS[np.absolute], UFUNCS[np.sign]  # these depend on the dtype
+
+CHOSEN: Final[dict[np.ufunc, Callable[..., Any]]] = {}  # ufuncs whose primitive is chosen at the call
+METHODS: Final[dict[str, Callable[..., Any]]] = {}  # "reduce", "accumulate", …: (ufunc, *inputs, **kwargs)
+NOT_AT_1: Final = {np.arctanh: 0.0, np.arctan2: 1.0}  # a harmless argument for masked-out elements, where 1 is not one
+
+
+def _choose_absolute(x: Any) -> Any:
+    return bind(absolute_complex if dtype_of(x).kind == "c" else absolute, x)
+
+
+def _choose_sign(x: Any) -> Any:
+    return bind(sign_complex if dtype_of(x).kind == "c" else sign, x)
+
+
+CHOSEN[np.absolute] = _choose_absolute
+CHOSEN[np.sign] = _choose_sign
+CHOSEN[np.divmod] = divmod_
+CHOSEN[np.modf] = modf
+CHOSEN[np.frexp] = frexp
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`__array_ufunc__` beyond a plain call: keywords, methods, and ufuncs without a fixed primitive."""
+    if method != "__call__":
+        entry = METHODS.get(method)
+        if entry is None:
+            raise errors.unsupported(f"numpy.{ufunc.__name__}.{method}")
+        return entry(ufunc, *inputs, **kwargs)
+    function = UFUNCS.get(ufunc) or CHOSEN.get(ufunc)
+    if function is None:
+        raise errors.unsupported(f"{_room(ufunc)}.{ufunc.__name__}")
+    if not kwargs:
+        return function(*inputs)
+    return _call_with_keywords(ufunc, function, inputs, **kwargs)
+
+
+def _room(ufunc: np.ufunc) -> str:
+    return "numpy" if getattr(np, ufunc.__name__, None) is ufunc else "scipy.special"
+
+
+def _call_with_keywords(
+    ufunc: np.ufunc,
+    function: Any,
+    inputs: tuple[Any, ...],
+    out: Any = None,
+    where: Any = True,
+    dtype: Any = None,
+    casting: str = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+    **unknown: Any,
+) -> Any:
+    if unknown:
+        raise errors.unsupported_keyword(f"numpy.{ufunc.__name__}", ", ".join(f"{k}=" for k in unknown))
+    outs = out if isinstance(out, tuple) else (out,) * ufunc.nout
+    for target in outs:
+        if target is not None and type(target) not in TRACED:
+            raise errors.write_into_plain(f"numpy.{ufunc.__name__} with out=")
+    inputs = tuple(as_array(x) if type(x) not in core.PLAIN else x for x in inputs)
+    avals = [aval_of(x) for x in inputs]
+    if dtype is not None or casting != "same_kind":
+        # NumPy's own answer, and its own error, on no elements
+        probe = [a.dtype.type(1).item() if a.weak else np.ones((0,) * bool(a.shape) or (1,), a.dtype) for a in avals]
+        ufunc(*probe, dtype=dtype, casting=casting)
+        if dtype is not None:
+            inputs = tuple(vector.fit_dtype(x, aval_of(x)._replace(dtype=np.dtype(dtype))) for x in inputs)
+    if where is True:
+        result = function(*inputs)
+    else:
+        if outs[0] is None:
+            raise errors.unsupported_keyword(f"numpy.{ufunc.__name__}", "where= but without out=")
+        harmless = NOT_AT_1.get(ufunc, 1)
+        inputs = tuple(np.where(where, x, vector.fit_dtype(harmless, aval_of(x))) for x in inputs)
+        result = function(*inputs)
+        if ufunc.nout > 1:
+            result = tuple(np.where(where, y, o) for y, o in zip(result, outs, strict=True))
+        else:
+            result = np.where(where, result, outs[0])
+    if ufunc.nout > 1:
+        return tuple(deliver(y, target) for y, target in zip(result, outs, strict=True))
+    return deliver(result, outs[0])
+
+
+def ufunc_at(ufunc: np.ufunc, target: Any, index: Any, *values: Any) -> None:
+    """`ufunc.at(target, index, value)`: unbuffered, so that repeated indices all count."""
+    if type(target) not in TRACED:
+        raise errors.write_into_plain(f"numpy.{ufunc.__name__}.at")
+    if ufunc is np.add or ufunc is np.subtract:
+        updates = values[0] if ufunc is np.add else np.negative(values[0])
+        spread = np.zeros_like(target)
+        selected = shape_of(spread[index])
+        positions = np.arange(spread.size).reshape(shape_of(target))[index]
+        flat = np.broadcast_to(updates, selected).reshape(-1)
+        write(target, target + elementwise_scatter(flat, positions.reshape(-1), target))
+        return
+    if len(values) == 0 or len(np.unique(np.arange(target.size).reshape(target.shape)[index])) == target[index].size:
+        target[index] = ufunc(target[index], *values)  # no index occurs twice, so buffering makes no difference
+        return
+    raise errors.unsupported(f"numpy.{ufunc.__name__}.at with repeated indices")
+
+
+def elementwise_scatter(values: Any, positions: Any, like: Any) -> Any:
+    """Values summed into zeros of the shape of `like`, at flat positions that may repeat."""
+    from wengert.ops.indexing import scatter
+
+    total = bind(scatter, values, index=(positions,), shape=(aval_of(like).size,))
+    return np.reshape(total, shape_of(like)).astype(dtype_of(like))
+
+
+METHODS["at"] = ufunc_at
+core.call_ufunc.append(call_ufunc)
+
+
+# ------------------------------------------------------------------------------- elementwise functions, not ufuncs
+
+
+@implements(np.sinc)
+def sinc(x: Any) -> Any:
+    return elementwise.sinc(x)
+
+
+@implements(np.i0)
+def i0(x: Any) -> Any:
+    return elementwise.i0(x)
+
+
+@implements(np.clip, method="clip")
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **kwargs: Any) -> Any:  # noqa: A002
+    """minimum(maximum(a, lower), upper): half of the derivative at a bound, where the two tie."""
+    lower = a_min if min is None else min
+    upper = a_max if max is None else max
+    result = as_array(a)
+    if lower is not None:
+        result = np.maximum(result, lower, **kwargs)
+    if upper is not None:
+        result = np.minimum(result, upper, **kwargs)
+    if lower is None and upper is None:
+        result = np.positive(result)
+    return deliver(result, out)
+
+
+@implements(np.round, np.around, method="round")
+def round(a: Any, decimals: int = 0, out: Any = None) -> Any:  # noqa: A001
+    return deliver(bind(round_, as_array(a), decimals=decimals), out)
+
+
+@implements(np.fix)
+def fix(x: Any, out: Any = None) -> Any:
+    return deliver(np.trunc(x), out)
+
+
+@implements(np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    z = as_array(z)
+    radians = np.arctan2(np.imag(z), np.real(z))
+    return radians * (180 / np.pi) if deg else radians
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    x = as_array(x)
+    info = np.finfo(vector.real_dtype(dtype_of(x)))
+    result = np.where(np.isnan(x), nan, x)
+    result = np.where(np.isposinf(x), info.max if posinf is None else posinf, result)
+    result = np.where(np.isneginf(x), info.min if neginf is None else neginf, result)
+    result = result.astype(dtype_of(x))
+    if not copy:
+        write(x, result)
+        return x
+    return result
+
+
+@implements(np.isposinf)
+def isposinf(x: Any, out: Any = None) -> Any:
+    return deliver(np.equal(x, np.inf), out)
+
+
+@implements(np.isneginf)
+def isneginf(x: Any, out: Any = None) -> Any:
+    return deliver(np.equal(x, -np.inf), out)
+
+
+@implements(np.real_if_close)
+def real_if_close(a: Any, tol: float = 100) -> Any:
+    plain = core.concrete(a)
+    return np.real(a) if np.isrealobj(np.real_if_close(plain, tol)) else a
+
+
+@implements(np.isclose)
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    return np.isclose(core.concrete(as_array(a)), core.concrete(as_array(b)), rtol, atol, equal_nan)
+
+
+@implements(np.allclose)
+def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    return bool(np.all(isclose(a, b, rtol, atol, equal_nan)))
+
+
+@implements(np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+    return bool(np.array_equal(core.concrete(as_array(a1)), core.concrete(as_array(a2)), equal_nan))
+
+
+@implements(np.unwrap)
+def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 6.283185307179586) -> Any:
+    """The phase without jumps: the jumps are constants, so the derivative is that of `p`."""
+    plain = core.concrete(p)
+    return p + (np.unwrap(plain, discont, axis, period=period) - plain)
+
+
+@implements(np.iscomplexobj)
+def iscomplexobj(x: Any) -> bool:
+    return dtype_of(x).kind == "c"
+
+
+@implements(np.isrealobj)
+def isrealobj(x: Any) -> bool:
+    return dtype_of(x).kind != "c"
+
+
+@implements(np.shape)
+def shape(a: Any) -> Any:
+    return shape_of(as_array(a))
+
+
+@implements(np.ndim)
+def ndim(a: Any) -> int:
+    return len(shape_of(as_array(a)))
+
+
+@implements(np.size)
+def size(a: Any, axis: Any = None) -> int:
+    lengths = shape_of(as_array(a))
+    if axis is None:
+        return int(np.prod(lengths, dtype=np.intp))
+    return int(np.prod([lengths[k] for k in negative_axes(axis, len(lengths))], dtype=np.intp))
+
+
+@implements(np.result_type)
+def result_type(*arrays_and_dtypes: Any) -> Any:
+    from wengert.avals import promotable
+
+    return np.result_type(
+        *(promotable(aval_of(x))(0) if type(x) in TRACED and x.aval.weak else getattr(x, "dtype", x) for x in arrays_and_dtypes)
+    )
+
+
+@implements(np.can_cast)
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    return np.can_cast(dtype_of(from_) if type(from_) in TRACED else from_, to, casting)
+
+
+@implements(np.shares_memory, np.may_share_memory)
+def shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    """Whether two traced arrays see the same memory, as their NumPy counterparts would."""
+    if a is b:
+        return True
+    links = [x._link.root if type(x) in TRACED and x._link is not None else None for x in (a, b)]
+    return links[0] is not None and links[0] is links[1]

@@ -1,0 +1,299 @@
+"""The kinds of primitive: what the author of a rule states, and what follows from it (house.md §1).
+
+`Linear` stands in `vector.py`; here are `Elementwise`, `General` and `Discrete`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from wengert import program
+from wengert.avals import Aval, Shape, promotable
+from wengert.core import OUT, aval_of, register
+from wengert.graph import Guarded, read
+from wengert.ops.vector import (
+    BatchRule,
+    Linear,
+    RulesByName,
+    aligned,
+    broadcast_to,
+    fit,
+    fit_dtype,
+    positional,
+    resolve_reads,
+    scale,
+    scale_plain,
+    sum_to,
+)
+
+UNTRACED: Final = frozenset({np.ndarray, float, np.float64, np.float32})
+Partial = Callable[..., Any] | int | None
+
+
+class Elementwise(RulesByName):
+    """A primitive that acts on each element, and broadcasts.
+
+    value     a NumPy ufunc, or a function of arrays called x, y, z
+    partials  per slot: ∂out/∂slot as a function of what it reads (x, y, z or out), or 1, −1, or None for zero
+    domain    per slot, the interval from which tests draw
+
+    Pushforward: out_dot = Σ scale(x_dot, ∂out/∂x). Pullback: x_bar = scale(ct, ∂out/∂x), summed to the shape of x.
+    """
+
+    def __init__(
+        self,
+        value: Any,
+        *partials: Partial,
+        name: str = "",
+        domain: Sequence[tuple[float, float]] = (),
+        tags: str = "",
+        examples: Sequence[Any] = (),
+    ) -> None:
+        super().__init__()
+        self.name = name or value.__name__
+        self.value = value
+        self.partials = partials
+        self.slots = ("x", "y", "z")[: len(partials)]
+        self.reads = tuple(resolve_reads(p, 0, self.slots, self.name) if callable(p) else () for p in partials)
+        self.domain = tuple(domain) or ((-2.0, 2.0),) * len(partials)
+        self.tags = frozenset(tags.split())
+        self.examples = tuple(examples)
+        self.plans = tuple((p, r[0] if len(r) == 1 else None) for p, r in zip(partials, self.reads, strict=True))
+        self.keeps_alone = 0 in self.reads[0], OUT in self.reads[0]
+        register(self)
+
+    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Aval:
+        shape = np.broadcast_shapes(*(aval.shape for aval in avals))
+        return Aval(shape, elementwise_dtype(self.value, avals), False, not shape)
+
+    def partial(self, slot: int, known: Sequence[Any]) -> Any:
+        """∂out/∂slot from the list of arguments and result."""
+        rule: Any = self.partials[slot]
+        reads = self.reads[slot]
+        if len(reads) == 1:
+            return rule(read(known[reads[0]]))
+        return rule(*[read(known[k]) for k in reads])
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
+        total = None
+        for slot, x_dot in enumerate(tangents):
+            rule = self.partials[slot]
+            if x_dot is None or rule is None:
+                continue
+            if rule == 1:
+                term = x_dot
+            elif rule == -1:
+                term = np.negative(x_dot)
+            else:
+                term = scale(x_dot, self.partial(slot, (*primals, out)))
+            total = term if total is None else total + term
+        if total is None:
+            return None
+        out_aval = aval_of(out)
+        return fit_dtype(broadcast_to(total, shape=out_aval.shape), out_aval)
+
+    def pullback(self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]) -> Any:
+        rule, only = self.plans[slot]
+        if only is not None:  # a partial that reads one thing: the commonest case, on a short path
+            known = saved[only]
+            p = rule(known.check() if type(known) is Guarded else known)
+            bar = scale_plain(ct, p) if type(ct) in UNTRACED and type(p) in UNTRACED else scale(ct, p)
+        elif rule is None:
+            return None
+        elif rule == 1:
+            bar = ct
+        elif rule == -1:
+            bar = np.negative(ct)
+        else:
+            bar = scale(ct, self.partial(slot, saved))
+        return bar if into is None else fit_dtype(sum_to(bar, shape=into.shape), into)
+
+    def pullback_cached(
+        self, slot: int, ct: Any, saved: Any, into: Aval | None, params: Any, cache: Any, key: Any
+    ) -> Any:
+        if not callable(self.partials[slot]):
+            return self.pullback(slot, ct, saved, into, params)
+        if key not in cache:
+            cache[key] = self.partial(slot, saved)
+        bar = scale(ct, cache[key])
+        return bar if into is None else fit_dtype(sum_to(bar, shape=into.shape), into)
+
+    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
+        return aligned(self, size, args, mapped, params)
+
+
+def elementwise_dtype(value: Any, avals: Sequence[Aval]) -> np.dtype[Any]:
+    """The dtype that NumPy gives: its own answer for a ufunc, else that of the function on zero elements."""
+    if isinstance(value, np.ufunc):
+        return value.resolve_dtypes((*(promotable(aval) for aval in avals), *(None,) * value.nout))[value.nin]
+    empty = [aval.dtype.type(1).item() if aval.weak else np.ones(0, aval.dtype) for aval in avals]
+    return np.result_type(value(*empty)) if any(not a.weak for a in avals) else np.asarray(value(*empty)).dtype
+
+
+class General(RulesByName):
+    """A primitive with a derivative of its own form.
+
+    value        computes on plain arrays: positional slots, keyword-only params
+    shape        (avals…, *, params) → (shape, dtype), or a list of those where `multiple`
+    pushforward  per slot, None for zero: (x_dot, slots or out read…, *, params) → its contribution to out_dot, written
+                 in other operations and linear in x_dot
+    pullback     optional, per slot, where it is faster or more accurate (say why): (ct, into, read…, *, params)
+    batch        how a leading axis is handled
+
+    Pullback: the pushforward is staged with x_dot unknown, which leaves a linear list, and that is transposed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[..., Any],
+        *,
+        shape: Callable[..., Any],
+        pushforward: tuple[Callable[..., Any] | None, ...],
+        batch: BatchRule,
+        pullback: tuple[Callable[..., Any] | None, ...] = (),
+        slots: str = "",
+        scalar: bool = True,
+        multiple: bool = False,
+        examples: Sequence[Any] = (),
+        tags: str = "",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.value = value
+        self.shape = shape
+        self.pushforward = pushforward
+        self.own_pullback = pullback or (None,) * len(pushforward)
+        self.slots = tuple(slots.split()) or positional(value)
+        self.push_reads = tuple(() if f is None else resolve_reads(f, 1, self.slots, name) for f in pushforward)
+        self.own_reads = tuple(() if f is None else resolve_reads(f, 2, self.slots, name) for f in self.own_pullback)
+        self.reads = tuple(
+            own if f is not None else push
+            for f, own, push in zip(self.own_pullback, self.own_reads, self.push_reads, strict=True)
+        )
+        self.batch_rule = batch
+        self.scalar = scalar
+        self.multiple = multiple
+        self.examples = tuple(examples)
+        self.tags = frozenset(tags.split())
+        register(self)
+
+    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Any:
+        found = self.shape(*avals, **params)
+        results = [Aval(tuple(s), d, False, not s and self.scalar) for s, d in (found if self.multiple else [found])]
+        return tuple(results) if self.multiple else results[0]
+
+    def gives_scalar(self, params: dict[str, Any]) -> bool:
+        return self.scalar
+
+    def push(self, slot: int, x_dot: Any, known: Sequence[Any], params: dict[str, Any]) -> Any:
+        """The contribution of one slot's tangent, from the list of arguments and result."""
+        rule: Any = self.pushforward[slot]
+        return rule(x_dot, *[read(known[k]) for k in self.push_reads[slot]], **params)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
+        known = (*primals, out)
+        terms = [
+            self.push(slot, x_dot, known, params)
+            for slot, x_dot in enumerate(tangents)
+            if x_dot is not None and self.pushforward[slot] is not None
+        ]
+        if not terms:
+            return None
+        if self.multiple:
+            return tuple(
+                _total([row[k] for row in terms], aval_of(y)) for k, y in enumerate(out)
+            )
+        return _total(terms, aval_of(out))
+
+    def pullback(self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]) -> Any:
+        own = self.own_pullback[slot]
+        if own is not None:
+            into = aval_of(ct) if into is None else into
+            return fit(own(ct, into, *[read(saved[k]) for k in self.own_reads[slot]], **params), into)
+        if self.pushforward[slot] is None:
+            return None
+        return self.derived_pullback(slot, ct, saved, into, params)
+
+    def derived_pullback(
+        self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]
+    ) -> Any:
+        into = aval_of(ct) if into is None else into
+
+        def pushed(x_dot: Any) -> list[Any]:
+            out_dot = self.push(slot, x_dot, saved, params)
+            return [y_dot if y_dot is not None else 0.0 for y_dot in (out_dot if self.multiple else (out_dot,))]
+
+        linear = program.stage(pushed, [into])
+        cts = []
+        for one, atom in zip(ct if self.multiple else (ct,), linear.outputs, strict=True):
+            cts.append(None if one is None else fit(one, atom.aval) if type(atom) is program.Var else one)
+        (bar,) = program.transpose(linear, cts)
+        return bar if bar is None else fit_dtype(bar, into)
+
+    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
+        return self.batch_rule(self, size, args, mapped, params)
+
+
+def _total(terms: Sequence[Any], aval: Aval) -> Any:
+    present = [term for term in terms if term is not None]
+    return fit(sum(present[1:], start=present[0]), aval) if present else None
+
+
+class Discrete(RulesByName):
+    """A primitive whose derivative is zero or has no meaning: comparisons, rounding, sorting orders.
+
+    Duals and Variables get plain arrays from it, so that its results can index and be branched on.
+    """
+
+    differentiable = False
+
+    def __init__(
+        self,
+        name: str,
+        value: Any,
+        *,
+        shape: Callable[..., tuple[Shape, np.dtype[Any]]] | None = None,
+        batch: BatchRule = aligned,
+        scalar: bool = True,
+        examples: Sequence[Any] = (),
+        tags: str = "",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.value = value
+        self.shape = shape  # None: elementwise
+        self.batch_rule = batch
+        self.scalar = scalar
+        self.examples = tuple(examples)
+        self.tags = frozenset(tags.split())
+        register(self)
+
+    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Aval:
+        if self.shape is None:
+            shape: Shape = np.broadcast_shapes(*(aval.shape for aval in avals))
+            dtype = elementwise_dtype(self.value, avals)
+        else:
+            shape, dtype = self.shape(*avals, **params)
+        return Aval(tuple(shape), dtype, False, not shape and self.scalar)
+
+    def gives_scalar(self, params: dict[str, Any]) -> bool:
+        return self.scalar
+
+    def keeps(self, active: tuple[int, ...], arity: int) -> tuple[tuple[int, ...], bool]:
+        return (), False
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
+        return None
+
+    def pullback(self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]) -> Any:
+        return None
+
+    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
+        return self.batch_rule(self, size, args, mapped, params)
+
+
+__all__ = ["Discrete", "Elementwise", "General", "Linear"]

@@ -1,0 +1,128 @@
+"""A two-layer network in plain NumPy, and its training: wengert gives the gradients, NumPy does the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import wengert
+from wengert.tour.data import Array, Digits
+
+Params = dict[str, Array]
+HIDDEN = 32
+BATCH = 32
+RATE = 0.2
+STEP = 1e-5  # of central differences in float64: truncation and rounding are then both near 1e-10
+
+
+def initial(inputs: int, rng: np.random.Generator) -> Params:
+    """Weights that keep the variance of what passes through (Glorot and Bengio, AISTATS 2010), biases 0."""
+    return {
+        "W1": rng.normal(0.0, math.sqrt(2.0 / (inputs + HIDDEN)), (inputs, HIDDEN)),
+        "b1": np.zeros(HIDDEN),
+        "w2": rng.normal(0.0, math.sqrt(2.0 / (HIDDEN + 1)), HIDDEN),
+        "b2": np.zeros(()),
+    }
+
+
+def logit(params: Params, x: Array) -> Array:
+    """The network: the log-odds that each row of `x` is a nine."""
+    hidden = np.tanh(x @ params["W1"] + params["b1"])
+    return hidden @ params["w2"] + params["b2"]
+
+
+def loss(params: Params, x: Array, y: Array) -> Any:
+    """The mean cross-entropy −y log p − (1−y) log(1−p) with p = 1/(1+e⁻ᶻ), written so that no exponential overflows:
+    it equals log(1+eᶻ) − y z."""
+    z = logit(params, x)
+    return np.mean(np.logaddexp(0.0, z) - y * z)
+
+
+def probability(params: Params, x: Array) -> Array:
+    """How probable the network thinks it that each row of `x` is a nine."""
+    return np.exp(-np.logaddexp(0.0, -logit(params, x)))
+
+
+def accuracy(params: Params, x: Array, y: Array) -> float:
+    """The share of rows that are told apart rightly."""
+    return float(np.mean((logit(params, x) > 0.0) == (y == 1.0)))
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+class Epoch(NamedTuple):
+    """The state after one pass through the training digits."""
+
+    number: int
+    params: Params
+    loss: float
+    held_loss: float
+    held_accuracy: float
+
+
+def train(params: Params, digits: Digits, epochs: int, rng: np.random.Generator) -> Iterator[Epoch]:
+    """Stochastic gradient descent in mini-batches, reshuffled in each epoch; yields before the first and after each."""
+    value_and_grad = wengert.value_and_grad(loss)
+    yield _epoch(0, params, digits)
+    for number in range(1, epochs + 1):
+        order = rng.permutation(len(digits.train_y))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            _, gradient = value_and_grad(params, digits.train_x[rows], digits.train_y[rows])
+            params = {name: params[name] - RATE * gradient[name] for name in params}
+        yield _epoch(number, params, digits)
+
+
+def _epoch(number: int, params: Params, digits: Digits) -> Epoch:
+    return Epoch(
+        number,
+        params,
+        float(loss(params, digits.train_x, digits.train_y)),
+        float(loss(params, digits.held_x, digits.held_y)),
+        accuracy(params, digits.held_x, digits.held_y),
+    )
+
+
+# ------------------------------------------------------------------------------------------ is the gradient right
+
+
+def difference_error(params: Params, x: Array, y: Array, rng: np.random.Generator, directions: int = 20) -> float:
+    """‖D − G‖ / ‖G‖, where G holds the gradient's components along random directions and D what central differences
+    make of them."""
+    _, gradient = wengert.value_and_grad(loss)(params, x, y)
+    components, differences = [], []
+    for _ in range(directions):
+        direction = {name: rng.normal(size=value.shape) for name, value in params.items()}
+        ahead = loss({name: params[name] + STEP * direction[name] for name in params}, x, y)
+        behind = loss({name: params[name] - STEP * direction[name] for name in params}, x, y)
+        components.append(sum(float(np.sum(gradient[name] * direction[name])) for name in params))
+        differences.append((ahead - behind) / (2 * STEP))
+    return _relative_error(np.array(differences), np.array(components))
+
+
+def torch_error(params: Params, x: Array, y: Array) -> float | None:
+    """‖g_torch − g‖ / ‖g‖ for the whole gradient, or None where PyTorch is not installed.
+
+    PyTorch runs the same network, with its own cross-entropy.
+    """
+    try:
+        import torch  # takes seconds to import
+    except ImportError:
+        return None
+    theirs = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+    hidden = torch.tanh(torch.tensor(x) @ theirs["W1"] + theirs["b1"])
+    z = hidden @ theirs["w2"] + theirs["b2"]
+    torch.nn.functional.binary_cross_entropy_with_logits(z, torch.tensor(y)).backward()
+    _, gradient = wengert.value_and_grad(loss)(params, x, y)
+    return _relative_error(
+        np.concatenate([theirs[name].grad.numpy().ravel() for name in params]),
+        np.concatenate([gradient[name].ravel() for name in params]),
+    )
+
+
+def _relative_error(reference: Array, ours: Array) -> float:
+    return float(np.linalg.norm(reference - ours) / np.linalg.norm(reference))

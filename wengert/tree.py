@@ -1,0 +1,143 @@
+"""Containers of arrays (dict, list, tuple, namedtuple, dataclass, None): a thin face on optree."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wengert.errors import StructureError
+
+ATOMS: set[type] = set()  # types that are single leaves for certain; core adds its own. They skip optree altogether.
+_LEAF = object()
+_registered: set[type] = set()
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of a container, left to right, and its structure. `None` is structure, not a leaf.
+
+    Dataclasses are registered with optree when first met. A cyclic container raises `StructureError`.
+    """
+    if type(tree) in ATOMS:
+        return [tree], _LEAF
+    import optree  # optree costs more to import than the whole of wengert, and a lone array never needs it
+
+    _register_dataclasses(tree)
+    try:
+        leaves, treedef = optree.tree_flatten(tree, namespace="wengert")
+    except RecursionError:
+        raise StructureError(
+            "A container of arguments or results is nested too deeply, or contains itself. Its leaves cannot be listed. "
+            "Pass a flat list or dict of arrays instead."
+        ) from None
+    return leaves, treedef
+
+
+def unflatten(treedef: Any, leaves: Iterable[Any]) -> Any:
+    """The container of structure `treedef` with these leaves."""
+    if treedef is _LEAF:
+        (leaf,) = leaves
+        return leaf
+    return treedef.unflatten(leaves)
+
+
+def map_leaves(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """`function` applied to corresponding leaves of one or more containers of equal structure."""
+    leaves, treedef = flatten(tree)
+    columns = [flatten_like(treedef, other, "containers") for other in rest]
+    return unflatten(treedef, [function(*row) for row in zip(leaves, *columns, strict=True)])
+
+
+def flatten_like(treedef: Any, tree: Any, what: str) -> list[Any]:
+    """The leaves of `tree`, which must have the structure `treedef`; else a StructureError that shows both."""
+    leaves, found = flatten(tree)
+    if not same_structure(treedef, found):
+        raise StructureError(
+            f"The structure of the {what} does not fit. Expected {describe(treedef)}, got {describe(found)}. "
+            "Pass containers of the same kind, with the same keys and lengths."
+        )
+    return leaves
+
+
+def same_structure(one: Any, other: Any) -> bool:
+    if one is _LEAF or other is _LEAF:
+        return _is_leaf(one) and _is_leaf(other)
+    return bool(one == other)
+
+
+def leaf_paths(tree: Any) -> list[str]:
+    """A readable name for each leaf, such as "['w'][0]"; the empty string where the tree is a single leaf."""
+    if type(tree) in ATOMS:
+        return [""]
+    import optree
+
+    _register_dataclasses(tree)
+    accessors = optree.tree_accessors(tree, namespace="wengert")
+    return [accessor.codify("") for accessor in accessors]
+
+
+def describe(treedef: Any) -> str:
+    return "a single leaf" if _is_leaf(treedef) else str(treedef).replace("PyTreeSpec", "")
+
+
+def _is_leaf(treedef: Any) -> bool:
+    return treedef is _LEAF or (treedef.num_nodes == 1 and treedef.num_leaves == 1)
+
+
+def _register_dataclasses(tree: Any) -> None:
+    """Make optree look into dataclass instances, which it takes for leaves; iterative, and safe against cycles."""
+    import optree
+
+    stack, seen = [tree], set()
+    while stack:
+        node = stack.pop()
+        kind = type(node)
+        if kind in ATOMS:
+            continue
+        if id(node) in seen and kind in (list, dict):
+            continue
+        if kind in (list, tuple):
+            seen.add(id(node))
+            stack.extend(node)
+        elif kind is dict:
+            seen.add(id(node))
+            stack.extend(node.values())
+        elif isinstance(node, tuple | list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            stack.extend(node.values())
+        elif dataclasses.is_dataclass(node) and not isinstance(node, type):
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            names = [field.name for field in dataclasses.fields(node)]
+            if kind not in _registered and kind.__module__ != "builtins":
+                _register_dataclass(optree, kind, names)
+            stack.extend(getattr(node, name) for name in names)
+
+
+def _register_dataclass(optree: Any, kind: type, names: list[str]) -> None:
+    def flatten_dataclass(value: Any) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
+        return [getattr(value, name) for name in names], tuple(names), tuple(names)
+
+    def unflatten_dataclass(_: tuple[str, ...], children: Iterable[Any]) -> Any:
+        value = object.__new__(kind)  # __init__ and __post_init__ may convert or check, which traced leaves need not pass
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(value, name, child)
+        return value
+
+    try:
+        optree.register_pytree_node(kind, flatten_dataclass, unflatten_dataclass, namespace="wengert")
+    except (TypeError, ValueError):
+        pass  # the user, or another thread, registered it first
+    _registered.add(kind)
+
+
+
+
+def flatten_with_none(tree: Any) -> list[Any]:
+    """The leaves of a container in which None counts as a leaf."""
+    import optree
+
+    _register_dataclasses(tree)
+    return list(optree.tree_leaves(tree, none_is_leaf=True, namespace="wengert"))
