@@ -1,6 +1,6 @@
 """wengert differentiates ordinary NumPy programs: forward, reverse, nested to any depth, exact to rounding."""
 
-from wengert import errors, numpy, testing
+from wengert import dual, errors, numpy, testing  # dual: what makes a Dual by hand
 from wengert.core import Batch, Dual, Symbol, Variable
 from wengert.program import WengertList
 from wengert.tape import clip_grad_norm, no_grad, parameters, zero_grads

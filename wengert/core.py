@@ -12,7 +12,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Primitive(ABC):
     differentiable: bool = True
     multiple: bool = False  # whether `value` returns a tuple of arrays
     accumulate: Callable[..., None] | None = None  # adds a cotangent into a buffer in place, where that is cheaper
-    keeps_alone: tuple[bool, bool] = (True, True)  # `keeps((0,), 1)` of a primitive of one argument, at hand for the fast path
+    short: Sequence[Any] | None = None  # what the short paths of ReverseTrace need; None where they must not be taken
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         return bind(self, *args, **params)
@@ -57,6 +57,10 @@ class Primitive(ABC):
     @abstractmethod
     def keeps(self, active: tuple[int, ...], arity: int) -> tuple[tuple[int, ...], bool]:
         """Which of `arity` arguments, and whether the result, must be kept to differentiate in the slots `active`."""
+
+    def residual(self, value: Any, out: Any) -> Any:
+        """A constant operand as the rules see it."""
+        return value
 
     @abstractmethod
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
@@ -119,9 +123,9 @@ class Trace(ABC):
         """Apply a primitive of one argument and no params; traces may have a shorter path for it."""
         return self.process(primitive, (x,), {})
 
-    def process_with_number(self, primitive: Primitive, x: Any, number: Any) -> Any:
-        """Apply a binary primitive to `x` and a Python number; traces may have a shorter path for it."""
-        return self.process(primitive, (x, number), {})
+    def process_two(self, primitive: Primitive, x: Any, y: Any) -> Any:
+        """Apply a primitive to two operands, of which one at least is of this trace; there may be a shorter path for it."""
+        return bind(primitive, x, y)
 
     @abstractmethod
     def aval(self, x: TracedArray) -> Aval:
@@ -143,7 +147,13 @@ class Trace(ABC):
             raise errors.escaped(self.what)
 
 
-class TracedArray:
+if TYPE_CHECKING:
+    Attached = Any  # operators, methods and attributes come from wengert.numpy, so a type checker cannot see them here
+else:
+    Attached = object
+
+
+class TracedArray(Attached):  # type: ignore[misc,unused-ignore]
     """What the four traced arrays share. Operators, methods and NumPy's functions are attached by `wengert.numpy`.
 
     All subclasses have the same slots, so that an in-place write of a newer value can turn one into another.
@@ -173,14 +183,16 @@ class TracedArray:
                 "taken for a constant and its gradient would silently be 0. Hold one in an attribute instead."
             )
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, x: Any, *rest: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
             primitive = UFUNCS.get(ufunc)
             if primitive is not None:
-                if len(inputs) == 1 and self._link is None:
+                if len(rest) == 1:
+                    return self._trace.process_two(primitive, x, *rest)
+                if not rest and self._link is None:
                     return self._trace.process_one(primitive, self)
-                return bind(primitive, *inputs)
-        return call_ufunc[0](ufunc, method, inputs, kwargs)
+                return bind(primitive, x, *rest)
+        return call_ufunc[0](ufunc, method, (x, *rest), kwargs)
 
     @property
     def aval(self) -> Aval:
@@ -356,6 +368,8 @@ class ForwardTrace(Trace):
         out = bind(primitive, *primals, **params)
         if not primitive.differentiable:
             return out
+        if all(x_dot is None for x_dot in tangents):
+            return tuple(map(self.constant, out)) if primitive.multiple else self.constant(out)
         with np.errstate(all="ignore"):  # the rules' own arithmetic must not warn in the user's name
             out_dot = primitive.jvp(primals, tangents, out, params)
         if primitive.multiple:
@@ -410,26 +424,34 @@ class BatchTrace(Trace):
 # ------------------------------------------------------------------------------------------------------- mutation
 
 
+class Memory:
+    """What a base and all its views have in common: a counter of the writes to it."""
+
+    __slots__ = ("version",)
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
 class Link:
     """How a traced array shares memory with others: as the base of views, or as a view of its parent.
 
-    A view is re-read from its parent when the version of its root is newer than the one it saw.
+    A view is re-read from its parent when its memory has been written since it was read last.
     """
 
-    __slots__ = ("parent", "read", "root", "seen", "version", "write")
+    __slots__ = ("parent", "read", "root", "seen", "write")
 
     def __init__(self, parent: TracedArray | None, read: Any, write: Any) -> None:
         self.parent = parent
         self.read = read  # parent → contents of the view
         self.write = write  # (parent, new contents of the view) → new contents of the parent; None where refused
-        self.version = 0
-        self.root: Link = self
-        self.seen = 0
-        if parent is not None:
+        if parent is None:
+            self.root = Memory()  # an object of its own: a base that pointed to itself would be freed by the collector only
+        else:
             if parent._link is None:
                 parent._link = Link(None, None, None)
             self.root = parent._link.root
-            self.seen = self.root.version
+        self.seen = self.root.version
 
 
 def link_view(view: Any, parent: TracedArray, read: Callable[..., Any], write: Callable[..., Any] | None) -> Any:
@@ -467,7 +489,7 @@ def assign(x: TracedArray, contents: Any) -> None:
         if link is None:
             return
         if link.parent is None:
-            link.version += 1
+            link.root.version += 1
             return
         link.seen = link.root.version + 1
         if type(link.parent) is Variable and link.parent._link is not None:
@@ -476,15 +498,20 @@ def assign(x: TracedArray, contents: Any) -> None:
         x = link.parent
 
 
-def check_writable(x: TracedArray) -> None:
-    """Raise before any work is done where a write to `x` could not reach its base."""
+READ_ONLY: Final[Any] = object()  # in place of a link's `write`: a view that NumPy itself makes read-only
+
+
+def check_writable(x: TracedArray, what: str = "output array") -> None:
+    """Raise before any work is done where a write to `x` could not reach its base; `what` is NumPy's word for `x`."""
     link = x._link
     while link is not None and link.parent is not None:
+        if link.write is READ_ONLY:
+            raise ValueError(f"{what} is read-only")
         if link.write is None:
             raise errors.ViewWriteError(
-                "An in-place write through reshape, ravel, diagonal or another computed view of a traced array was "
-                "refused. NumPy decides case by case whether such a view shares memory with its base, so following it "
-                "could silently go wrong. Write to the base itself by indexing (y[i, j] = …), or copy first: .copy()."
+                "An in-place write through reshape, ravel or another computed view of a traced array was refused. NumPy "
+                "decides case by case whether such a view shares memory with its base, so following it could silently go "
+                "wrong. Write to the base itself by indexing (y[i, j] = …), or copy first: .copy()."
             )
         link = link.parent._link
 

@@ -85,6 +85,6 @@ def _tangent(self: Dual) -> Any:
     return np.array(value) if type(value) is np.ndarray else value
 
 
-Dual.primal = property(_primal, doc=_primal.__doc__)  # type: ignore[attr-defined]
-Dual.tangent = property(_tangent, doc=_tangent.__doc__)  # type: ignore[attr-defined]
+Dual.primal = property(_primal, doc=_primal.__doc__)
+Dual.tangent = property(_tangent, doc=_tangent.__doc__)
 CONSTRUCTORS[Dual] = make_dual

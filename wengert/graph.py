@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from heapq import heappop, heappush
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy import ndarray
+from numpy import float64, ndarray
 
 from wengert import core, errors
-from wengert.avals import Aval
+from wengert.avals import WEAK, Aval
 from wengert.core import (
     TRACED,
     Primitive,
@@ -29,7 +28,6 @@ COPY_LIMIT = 65536  # bytes up to which an array that users can reach is copied 
 NO_PARAMS: Final[dict[str, Any]] = {}
 FREED: Final[tuple[Any, ...]] = ()  # stands for the residuals of a node that a sweep has used up
 _new = object.__new__
-_by_order = attrgetter("order")
 
 
 class Node:
@@ -39,7 +37,7 @@ class Node:
     tenth of what recording costs.
     """
 
-    __slots__ = ("__weakref__", "aval", "more", "order", "params", "parent", "primitive", "saved", "slot")
+    __slots__ = ("aval", "hooks", "more", "order", "params", "parent", "primitive", "saved", "slot")
 
     order: int
     primitive: Any  # None for a leaf; an int for one of several results of the node `parent`
@@ -49,6 +47,7 @@ class Node:
     aval: Aval | None  # and the argument's aval, None where it equals the result's
     more: tuple[tuple[int, Any, Aval | None], ...]  # further edges: slot, parent, aval
     saved: Any  # arguments and result, None where no rule reads them
+    hooks: Hooks  # what users hung here; not set on most
 
 
 def new_node(primitive: Any, params: Any, edge: Any, more: Any, saved: Any) -> Node:
@@ -83,7 +82,15 @@ class Leaf(Node):
         self.grad: Any = None
 
 
-HOOKS: Final[WeakKeyDictionary[Node, list[Callable[[Any], Any]]]] = WeakKeyDictionary()  # what users hung on nodes
+class Hooks:
+    """What users hung on a node: functions that see its gradient and may replace it, and whether to keep it."""
+
+    __slots__ = ("functions", "grad", "retain")
+
+    def __init__(self) -> None:
+        self.functions: list[Callable[[Any], Any]] = []
+        self.retain = False
+        self.grad: Any = None  # of a result, where `retain`
 
 
 class Guarded:
@@ -128,40 +135,42 @@ def guard(value: Any) -> Any:
 class ReverseTrace(Trace):
     """Records a graph of nodes, each of which knows its parents but not its children."""
 
-    __slots__ = ("no_grad_outside",)
+    __slots__ = ("hooked", "no_grad_outside")
     what = "Variable"
 
     def __init__(self, order: int | None = None) -> None:
         super().__init__(order)
+        self.hooked = False  # whether any of its nodes ever got a hook, so that sweeps need not ask each
         self.no_grad_outside = no_grad_depth.get() if order is None else 0
 
+    # The next two are `process` for plain ufuncs, which are most of what programs do. They are written out, and alike:
+    # each call, container or test that they save is some hundredth of the time of recording and sweeping an operation.
+
     def process_one(self, primitive: Primitive, x: Any) -> Any:
-        """`process` for one argument and no params: the shortest path that there is."""
+        """`process` for a ufunc of one operand."""
         value = x._value
         parent = x._info
+        short = primitive.short
         if (
-            parent is None
-            or type(value) in TRACED
+            short is None
+            or parent is None
+            or (type(value) is not ndarray and type(value) is not float64)
             or self.closed
-            or not primitive.differentiable
             or no_grad_depth.get() > self.no_grad_outside
         ):
             return self.process(primitive, (x,), NO_PARAMS)
         out = primitive.value(value)
-        node = _new(Node)
+        keeps_x, keeps_out = short[1]
+        if keeps_x and type(parent) is Leaf and parent.exposed:
+            value = guard(value)
+        node = Node()
         node.order = next(_clock)
         node.primitive = primitive
         node.params = NO_PARAMS
         node.slot = 0
         node.parent = parent
-        if type(value) is type(out) and type(out) is not float and value.dtype is out.dtype:
-            node.aval = None
-        else:
-            node.aval = aval_of(value)
+        node.aval = None
         node.more = ()
-        keeps_x, keeps_out = primitive.keeps_alone
-        if keeps_x and type(parent) is Leaf and parent.exposed:
-            value = guard(value)
         node.saved = (value if keeps_x else None, out if keeps_out else None)
         y = _new(Variable)
         y._trace = self
@@ -170,40 +179,55 @@ class ReverseTrace(Trace):
         y._link = None
         return y
 
-    def process_with_number(self, primitive: Primitive, x: Any, number: Any) -> Any:
-        """`process` for a binary operation of `x` and a Python number: the shortest path that there is."""
-        value = x._value
-        parent = x._info
-        if (
-            parent is None
-            or type(value) in TRACED
-            or self.closed
-            or not primitive.differentiable
-            or no_grad_depth.get() > self.no_grad_outside
-        ):
-            return self.process(primitive, (x, number), NO_PARAMS)
-        out = primitive.value(value, number)
-        node = _new(Node)
+    def process_two(self, primitive: Primitive, x: Any, y: Any) -> Any:
+        """`process` for a ufunc of two operands that are alike, or of which one is a Python number."""
+        a, b, parent, other = x, y, None, None
+        if type(x) is Variable:
+            if x._trace is not self or x._link is not None:
+                return bind(primitive, x, y)
+            a, parent = x._value, x._info
+        if type(y) is Variable:
+            if y._trace is not self or y._link is not None:
+                return bind(primitive, x, y)
+            b, other = y._value, y._info
+        kind = type(a)
+        if type(b) is kind:
+            fits = kind is float64 or (kind is ndarray and a.dtype is b.dtype and a.shape == b.shape)
+        elif kind is ndarray or kind is float64:
+            fits = other is None and (type(b) is float or type(b) is int)
+        else:
+            fits = parent is None and (kind is float or kind is int) and (type(b) is ndarray or type(b) is float64)
+        short = primitive.short
+        if not fits or short is None or self.closed or no_grad_depth.get() > self.no_grad_outside:
+            return bind(primitive, x, y)
+        if other is None:
+            if parent is None:
+                return bind(primitive, x, y)
+            slot, source, more, (keeps_a, keeps_b, keeps_out) = 0, parent, (), short[1]
+        elif parent is None:
+            slot, source, more, (keeps_a, keeps_b, keeps_out) = 1, other, (), short[2]
+        else:
+            slot, source, more, (keeps_a, keeps_b, keeps_out) = 0, parent, ((1, other, None),), short[3]
+        out = primitive.value(a, b)
+        if keeps_a and type(a) is ndarray and (parent is None or (type(parent) is Leaf and parent.exposed)):
+            a = guard(a)
+        if keeps_b and type(b) is ndarray and (other is None or (type(other) is Leaf and other.exposed)):
+            b = guard(b)
+        node = Node()
         node.order = next(_clock)
         node.primitive = primitive
         node.params = NO_PARAMS
-        node.slot = 0
-        node.parent = parent
-        if type(value) is type(out) and type(out) is not float and value.dtype is out.dtype:
-            node.aval = None
-        else:
-            node.aval = aval_of(value)
-        node.more = ()
-        keeps_x, keeps_out = primitive.keeps_alone
-        if keeps_x and type(parent) is Leaf and parent.exposed:
-            value = guard(value)
-        node.saved = (value if keeps_x else None, number, out if keeps_out else None)
-        y = _new(Variable)
-        y._trace = self
-        y._value = out
-        y._info = node
-        y._link = None
-        return y
+        node.slot = slot
+        node.parent = source
+        node.aval = None
+        node.more = more
+        node.saved = (a if keeps_a else None, b if keeps_b else None, out if keeps_out else None)
+        z = _new(Variable)
+        z._trace = self
+        z._value = out
+        z._info = node
+        z._link = None
+        return z
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if self.closed:
@@ -231,7 +255,7 @@ class ReverseTrace(Trace):
         for k in kept:
             value = values[k]
             if k not in active:
-                value = guard(value) if type(value) not in core.PLAIN else value
+                value = guard(primitive.residual(value, out)) if type(value) not in WEAK else value
             elif type(args[k]._info) is Leaf and args[k]._info.exposed:
                 value = guard(value)
             saved[k] = value
@@ -301,95 +325,97 @@ def sweep(
 ) -> dict[Node, Any]:
     """Pull cotangents back from `roots` and return those of the leaves.
 
-    Iterative and linear in the number of nodes: reachable nodes are collected, ordered by age, and visited from the
-    newest. `release` frees residuals on the way, `create_graph` runs the rules on Variables, and `partials` is a
-    cache that lets a second sweep of the same graph skip the partial derivatives.
+    Iterative, and linear in the number of nodes: each is visited once, when its cotangent is complete, because of all that
+    wait the newest is always next. `release` frees residuals on the way, `create_graph` runs the rules on Variables,
+    and `partials` is a cache that lets a second sweep of the same graph skip the partial derivatives.
     """
-    cts: dict[Node, Any] = {}
-    for node, ct in roots:
-        cts[node] = ct if node not in cts else cts[node] + ct
-    pending = reachable(list(cts))
+    cts: dict[Node, Any] = {}  # what has arrived at the nodes that wait
+    waiting: list[tuple[int, Node]] = []  # a heap of them, the newest on top
     owned: set[Node] = set()  # nodes whose cotangent is a buffer of this sweep, which may be added to in place
     leaves: dict[Node, Any] = {}
-    hooked = HOOKS if len(HOOKS) else None
+    hooked = trace is not None and trace.hooked
+    for node, ct in roots:
+        deliver(ct, node, cts, waiting)
     with np.errstate(all="ignore"):
-        while pending:
-            node = pending.pop()
-            ct = cts.pop(node, None)
-            if ct is None:
-                continue
-            if hooked is not None and node in hooked:
-                ct = run_hooks(hooked[node], ct)
-            primitive = node.primitive
-            if primitive is None:
-                leaves[node] = ct
-                continue
-            if type(primitive) is int:  # one of several results: set its cotangent in the tuple of its node
-                parent = node.parent
-                row = cts.get(parent)
-                if row is None:
-                    row = cts[parent] = [None] * node.params
-                row[primitive] = ct
-                continue
-            saved = node.saved
-            if saved is FREED:
-                raise errors.freed_graph()
-            if create_graph:
-                saved = lifted(node, trace)
-            if primitive.accumulate is not None and type(ct) in PLAIN_ARRAYS:
-                scatter(node, ct, cts, owned)
-                continue
-            slot, parent, aval = node.slot, node.parent, node.aval
-            params, more, k = node.params, node.more, 0
-            while True:
-                if partials is None:
-                    bar = primitive.pullback(slot, ct, saved, aval, params)
-                else:
-                    bar = primitive.pullback_cached(slot, ct, saved, aval, params, partials, (node, slot))
-                if bar is not None:
-                    before = cts.get(parent)
-                    cts[parent] = bar if before is None else before + bar
-                if k == len(more):
+        while waiting:
+            node = heappop(waiting)[1]
+            ct = cts.pop(node)
+            while ct is not None:
+                if hooked and hasattr(node, "hooks"):
+                    ct = run_hooks(node.hooks, ct)
+                primitive = node.primitive
+                saved = node.saved
+                if saved is FREED:
+                    if primitive is None:
+                        leaves[node] = ct
+                    elif type(primitive) is int:  # one of several results: set its cotangent in the list of its node
+                        if node.parent not in cts:
+                            deliver([None] * node.params, node.parent, cts, waiting)
+                        cts[node.parent][primitive] = ct
+                    else:
+                        raise errors.freed_graph()
                     break
-                slot, parent, aval = more[k]
-                k += 1
-            if release:
-                node.saved = FREED
+                params = node.params
+                if params and primitive.accumulate is not None and type(ct) in PLAIN_ARRAYS:
+                    scatter(node, ct, cts, waiting, owned)
+                    if release:
+                        node.saved = FREED
+                    break
+                if create_graph:
+                    saved = lifted(node, trace)
+                if partials is not None:
+                    for slot, parent, aval in edges(node):
+                        bar = primitive.pullback_cached(slot, ct, saved, aval, params, partials, (node, slot))
+                        deliver(bar, parent, cts, waiting)
+                    break
+                for slot, parent, aval in node.more:
+                    bar = primitive.pullback(slot, ct, saved, aval, params)
+                    deliver(bar, parent, cts, waiting)
+                ct = primitive.pullback(node.slot, ct, saved, node.aval, params)
+                if release:
+                    node.saved = FREED
+                node = node.parent
+                if waiting and -node.order >= waiting[0][0]:
+                    deliver(ct, node, cts, waiting)
+                    break
+                # Otherwise this parent is newer than all that wait: nothing more can arrive, and it is next. So chains,
+                # of which programs are made, are walked without any bookkeeping.
     return leaves
 
 
-def scatter(node: Node, ct: Any, cts: dict[Node, Any], owned: set[Node]) -> None:
+def deliver(ct: Any, node: Node, cts: dict[Node, Any], waiting: list[tuple[int, Node]]) -> None:
+    """Add a cotangent (None for zero) to what has arrived at a node."""
+    if ct is None:
+        return
+    before = cts.get(node)
+    if before is None:
+        cts[node] = ct
+        heappush(waiting, (-node.order, node))
+    else:
+        cts[node] = before + ct
+
+
+def scatter(node: Node, ct: Any, cts: dict[Node, Any], waiting: list[tuple[int, Node]], owned: set[Node]) -> None:
     """Add a cotangent into a buffer in place: what makes many reads of one array cost their sum, not their product."""
     parent = node.parent
-    if parent not in owned:
+    buffer = cts.get(parent)
+    if parent not in owned or type(buffer) is not ndarray:  # adding to an owned 0-d buffer leaves a scalar
         owned.add(parent)
-        before = cts.get(parent)
         aval = node.aval or aval_of(ct)
-        cts[parent] = np.zeros(aval.shape, aval.dtype) if before is None else np.array(before)
-    node.primitive.accumulate(cts[parent], ct, **node.params)
+        if buffer is None:
+            buffer = np.zeros(aval.shape, aval.dtype)
+            deliver(buffer, parent, cts, waiting)
+        else:
+            buffer = cts[parent] = np.array(buffer)
+    node.primitive.accumulate(buffer, ct, **node.params)
 
 
-def reachable(nodes: list[Node]) -> list[Node]:
-    """All nodes that these depend on, oldest first."""
-    seen = {id(node) for node in nodes}
-    for node in nodes:  # grows while it is walked
-        parent = node.parent
-        if parent is None:
-            continue
-        if id(parent) not in seen:
-            seen.add(id(parent))
-            nodes.append(parent)
-        for _, parent, _ in node.more:
-            if id(parent) not in seen:
-                seen.add(id(parent))
-                nodes.append(parent)
-    nodes.sort(key=_by_order)
-    return nodes
-
-
-def run_hooks(hooks: Sequence[Callable[[Any], Any]], ct: Any) -> Any:
-    for hook in hooks:
-        replaced = hook(ct)
+def run_hooks(hooks: Hooks, ct: Any) -> Any:
+    """The cotangent after its hooks, which see and return gradients: for complex values the conjugate."""
+    is_complex = aval_of(ct).dtype.kind == "c"
+    gradient = np.conjugate(ct) if is_complex else ct.copy() if type(ct) is ndarray else ct  # hooks may keep or change it
+    for hook in list(hooks.functions):
+        replaced = hook(gradient)
         if replaced is not None:
             expected, got = aval_of(ct), aval_of(replaced)
             if expected.shape != got.shape or expected.dtype != got.dtype:
@@ -398,7 +424,10 @@ def run_hooks(hooks: Sequence[Callable[[Any], Any]], ct: Any) -> Any:
                     f"{expected.shape} and dtype {expected.dtype}. The sweep goes on with what it returns. Return an "
                     "array like the argument, or None to leave it unchanged."
                 )
-            ct = replaced
+            gradient = replaced
+            ct = np.conjugate(gradient) if is_complex else gradient
+    if hooks.retain:
+        hooks.grad = +gradient if hooks.grad is None else hooks.grad + gradient
     return ct
 
 
@@ -408,6 +437,12 @@ def lifted(node: Node, trace: Any) -> list[Any]:
     for slot, parent, _ in edges(node):
         if saved[slot] is not None:
             saved[slot] = new_traced(Variable, trace, saved[slot], parent)
-    if saved[-1] is not None and not node.primitive.multiple:
-        saved[-1] = new_traced(Variable, trace, saved[-1], node)
+    out = saved[-1]
+    if out is not None and node.primitive.multiple:
+        saved[-1] = tuple(
+            new_traced(Variable, trace, y, new_node(index, len(out), (0, node, None), (), FREED))
+            for index, y in enumerate(out)
+        )
+    elif out is not None:
+        saved[-1] = new_traced(Variable, trace, out, node)
     return saved

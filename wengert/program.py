@@ -200,7 +200,7 @@ def evaluate(program: WengertList, leaves: Sequence[Any]) -> list[Any]:
 
 
 def _lookup(env: dict[Var, Any], atom: Var | Literal) -> Any:
-    return env[atom] if type(atom) is Var else atom.value
+    return env[atom] if isinstance(atom, Var) else atom.value
 
 
 def transpose(program: WengertList, cts: Sequence[Any]) -> list[Any]:

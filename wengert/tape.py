@@ -6,19 +6,17 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import ContextDecorator
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from wengert import core, errors
 from wengert.avals import is_differentiable
 from wengert.core import CONSTRUCTORS, TRACED, Variable, aval_of, new_traced, no_grad_depth
-from wengert.graph import HOOKS, Leaf, Node, ReverseTrace, sweep
+from wengert.graph import Hooks, Leaf, Node, ReverseTrace, sweep
 from wengert.ops.vector import fit_dtype
 from wengert.transforms.arguments import as_argument, owned
 
 EAGER: Final = ReverseTrace(-2_000_000)  # the one trace of all hand-made Variables: older than any transform
-RETAINED: Final[WeakKeyDictionary[Node, Any]] = WeakKeyDictionary()  # gradients kept for results, by retain_grad
 
 
 def make_variable(data: Any, requires_grad: bool = True) -> Variable:
@@ -119,12 +117,12 @@ def _set_data(self: Variable, data: Any) -> None:
 
 def _grad(self: Variable) -> Any:
     """The gradient that `backward` accumulated, in the shape of the data; None before."""
-    node = self._info
-    return node.grad if type(node) is Leaf else None if node is None else RETAINED.get(node)
+    holder = self._info if type(self._info) is Leaf else getattr(self._info, "hooks", None)
+    return None if holder is None else holder.grad
 
 
 def _set_grad(self: Variable, gradient: Any) -> None:
-    node = self._info
+    node: Any = self._info
     if type(node) is not Leaf:
         raise errors.ArgumentError(
             "Assigning .grad of a Variable that is not a differentiated leaf has no effect on any sweep. Only leaves "
@@ -212,6 +210,11 @@ def _cotangent(gradient: Any, aval: Any) -> Any:
             f"backward() was given a gradient of shape {found.shape} for a Variable of shape {aval.shape}. Nothing is "
             "broadcast here, since that would hide mistakes. Give it the Variable's shape."
         )
+    if found.dtype.kind == "c" and aval.dtype.kind != "c":
+        raise errors.NotDifferentiableError(
+            f"backward() was given a gradient of dtype {found.dtype} for a Variable of dtype {aval.dtype}. A real value has "
+            "real derivatives. Give it the Variable's dtype."
+        )
     if aval.dtype.kind == "c":
         gradient = np.conjugate(gradient)
     return fit_dtype(gradient, aval)
@@ -219,8 +222,9 @@ def _cotangent(gradient: Any, aval: Any) -> Any:
 
 def zero_grad(self: Variable) -> None:
     """Forget the accumulated gradient."""
-    if type(self._info) is Leaf:
-        self._info.grad = None
+    holder = self._info if type(self._info) is Leaf else getattr(self._info, "hooks", None)
+    if holder is not None:
+        holder.grad = None
 
 
 def detach(self: Variable) -> Variable:
@@ -232,18 +236,25 @@ def detach(self: Variable) -> Variable:
 class Hook:
     """What `register_hook` returns: `remove()` takes the hook off again."""
 
-    def __init__(self, node: Node, function: Callable[[Any], Any]) -> None:
-        self._node: Node | None = node
+    def __init__(self, hooks: Hooks, function: Callable[[Any], Any]) -> None:
+        self._hooks: Hooks | None = hooks
         self._function = function
-        HOOKS.setdefault(node, []).append(function)
+        hooks.functions.append(function)
 
     def remove(self) -> None:
         """Take the hook off; harmless the second time."""
-        if self._node is not None:
-            HOOKS[self._node].remove(self._function)
-            if not HOOKS[self._node]:
-                del HOOKS[self._node]
-            self._node = None
+        if self._hooks is not None:
+            self._hooks.functions.remove(self._function)
+            self._hooks = None
+
+
+def _hooks(node: Node) -> Hooks:
+    """The hooks of a node of the eager graph, which are kept in the node so that they die with it."""
+    hooks = getattr(node, "hooks", None)
+    if hooks is None:
+        hooks = node.hooks = Hooks()
+        EAGER.hooked = True
+    return hooks
 
 
 def register_hook(self: Variable, function: Callable[[Any], Any]) -> Hook:
@@ -257,26 +268,22 @@ def register_hook(self: Variable, function: Callable[[Any], Any]) -> Hook:
             "A hook was hung on a Variable that requires no gradient. No sweep would ever call it. Make the Variable with "
             "requires_grad=True."
         )
-    return Hook(node, function)
+    return Hook(_hooks(node), function)
 
 
 def retain_grad(self: Variable) -> None:
-    """Keep the gradient of this result in its `.grad`, as for leaves."""
+    """Keep the gradient of this result in its `.grad`, as for leaves, after all hooks."""
     node = _eager(self, "retain_grad()")._info
     if type(node) is not Leaf and node is not None:
-        def keep(ct: Any) -> None:
-            before = RETAINED.get(node)
-            RETAINED[node] = owned(ct, {id(ct)}) if before is None else before + ct
-
-        Hook(node, keep)
+        _hooks(node).retain = True
 
 
 for _function in (backward, zero_grad, detach, register_hook, retain_grad):
     setattr(Variable, _function.__name__, _function)
-Variable.data = property(_data, _set_data, doc=_data.__doc__)  # type: ignore[attr-defined]
-Variable.grad = property(_grad, _set_grad, doc=_grad.__doc__)  # type: ignore[attr-defined]
-Variable.requires_grad = property(_requires_grad, doc=_requires_grad.__doc__)  # type: ignore[attr-defined]
-Variable.is_leaf = property(_is_leaf, doc=_is_leaf.__doc__)  # type: ignore[attr-defined]
+Variable.data = property(_data, _set_data, doc=_data.__doc__)
+Variable.grad = property(_grad, _set_grad, doc=_grad.__doc__)
+Variable.requires_grad = property(_requires_grad, doc=_requires_grad.__doc__)
+Variable.is_leaf = property(_is_leaf, doc=_is_leaf.__doc__)
 
 
 # ------------------------------------------------------------------------------------------------ many Variables
@@ -293,13 +300,13 @@ def parameters(*objects: Any) -> list[Variable]:
     2
     """
     found: list[Variable] = []
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # holds the objects, so that their ids stay their own
     stack: list[Any] = list(reversed(objects))
     while stack:
         item = stack.pop()
         if id(item) in seen:
             continue
-        seen.add(id(item))
+        seen[id(item)] = item
         if type(item) is Variable:
             if type(item._info) is Leaf and item._trace is EAGER:
                 found.append(item)

@@ -121,7 +121,8 @@ def _register_dataclass(optree: Any, kind: type, names: list[str]) -> None:
         return [getattr(value, name) for name in names], tuple(names), tuple(names)
 
     def unflatten_dataclass(_: tuple[str, ...], children: Iterable[Any]) -> Any:
-        value = object.__new__(kind)  # __init__ and __post_init__ may convert or check, which traced leaves need not pass
+        # __init__ and __post_init__ may convert or check, which traced leaves need not pass
+        value: Any = object.__new__(kind)
         for name, child in zip(names, children, strict=True):
             object.__setattr__(value, name, child)
         return value

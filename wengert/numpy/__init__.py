@@ -1,9 +1,28 @@
-"""Which NumPy function, method and operator means which operations: attached to the traced arrays at import."""
+"""Which NumPy function, method and operator means which operations: attached to the traced arrays at import.
 
-import importlib
-import os
+The package is also a drop-in namespace for NumPy, for those who prefer one and for code written for autograd:
+`import wengert.numpy as np` gives NumPy's own names, of which `array`, `asarray` and `full` also take traced values.
+"""
 
-_here = os.path.dirname(__file__)
-for _name in ("ufuncs", "operators", "shaping", "indexing", "reduce", "contract", "linalg", "joining", "sorting", "creation"):  # TEMPORARY while the families are written
-    if os.path.exists(os.path.join(_here, _name + ".py")):
-        importlib.import_module("wengert.numpy." + _name)
+from typing import Any
+
+import numpy as _numpy
+
+from wengert.numpy import (  # noqa: F401
+    contract,
+    creation,
+    indexing,
+    joining,
+    linalg,
+    operators,
+    reduce,
+    scan,
+    selecting,
+    shaping,
+    sorting,
+    ufuncs,
+)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_numpy, name)

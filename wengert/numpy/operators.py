@@ -6,11 +6,27 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+from numpy import float64, ndarray
 
 from wengert import core, errors
-from wengert.core import PLAIN, TRACED, Batch, Dual, Symbol, TracedArray, Variable, concrete, is_weak, weaken
+from wengert.core import (
+    PLAIN,
+    TRACED,
+    Batch,
+    Dual,
+    Symbol,
+    TracedArray,
+    Variable,
+    aval_of,
+    concrete,
+    is_weak,
+    no_grad_depth,
+    weaken,
+)
+from wengert.graph import Leaf
 from wengert.numpy.table import array_function, write
 from wengert.numpy.ufuncs import call_ufunc
+from wengert.ops.vector import fit_dtype
 
 BINARY: Final = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide,
@@ -38,19 +54,24 @@ def _apply(ufunc: np.ufunc, self: Any, x: Any, y: Any) -> Any:
 
 
 def _forward(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    primitive = core.UFUNCS.get(ufunc)
+
     def forward(self: Any, other: Any) -> Any:
-        kind = type(other)
-        if (kind is float or kind is int) and self._link is None and type(self._value) is np.ndarray:
-            primitive = core.UFUNCS.get(ufunc)
-            if primitive is not None:
-                return self._trace.process_with_number(primitive, self, other)
+        kind = type(self._value)
+        if primitive is not None and (kind is ndarray or kind is float64) and type(other) in OPERANDS:
+            return self._trace.process_two(primitive, self, other)
         return _apply(ufunc, self, self, other) if _takes(other) else NotImplemented
 
     return forward
 
 
 def _reflected(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    primitive = core.UFUNCS.get(ufunc)
+
     def reflected(self: Any, other: Any) -> Any:
+        kind = type(self._value)
+        if primitive is not None and (kind is ndarray or kind is float64) and type(other) in OPERANDS:
+            return self._trace.process_two(primitive, other, self)
         return _apply(ufunc, self, other, self) if _takes(other) else NotImplemented
 
     return reflected
@@ -61,12 +82,31 @@ def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
         if not _takes(other):
             return NotImplemented
         if self.aval.scalar:
-            return _apply(ufunc, self, self, other)
+            out = _apply(ufunc, self, self, other)
+            return _step(self, out) if _is_parameter(self) else out
         core.check_writable(self)
         write(self, _apply(ufunc, self, self, other))
         return self
 
     return in_place
+
+
+def _is_parameter(x: Any) -> bool:
+    """Whether `x` is a number that an optimiser changes in place: a leaf Variable under no_grad."""
+    return type(x) is Variable and type(x._info) is Leaf and x._trace.order < 0 and no_grad_depth.get() > 0
+
+
+def _step(x: Any, out: Any) -> Any:
+    """`w -= 0.1 * w.grad` for a number: NumPy would bind w anew, but the model that holds w must see the new value."""
+    old, new = x.aval, aval_of(out)
+    if new.shape or not np.can_cast(new.dtype, old.dtype, "same_kind"):
+        raise errors.StructureError(
+            f"A Variable that holds one {old.dtype} number was updated in place with {new.dtype} values of shape {new.shape}. "
+            "It keeps its shape and dtype, since gradients belong to them. Update it with a number."
+        )
+    out = fit_dtype(out, old)
+    core.assign(x, weaken(out) if old.weak else out)
+    return x
 
 
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
@@ -177,11 +217,14 @@ def _refuse(name: str, remedy: str) -> Callable[..., Any]:
 STAY = "Keep to NumPy functions and operators, or apply wengert.stop_gradient or has_aux=True to hand the number out."
 WAYS_OUT: Final = {
     "__array__": (
-        "np.array, np.asarray or a C extension",
-        "Use np.stack([a, b]) for np.array([a, b]), np.asarray(…, like=a), np.concatenate for np.r_, and wengert.scipy for "
-        "SciPy functions that are not ufuncs.",
+        "np.array, np.asarray, a write into a plain array (y[:] = a) or a C extension",
+        "Use np.stack([a, b]) for np.array([a, b]), np.asarray(…, like=a), np.concatenate for np.r_, np.zeros(n, like=a) for "
+        "an array to write into, and wengert.scipy for SciPy functions that are not ufuncs.",
     ),
-    "__float__": ("float() or a function of the math module", "Use np.sin(x) for math.sin(x); drop the float()."),
+    "__float__": (
+        "float(), a function of the math module, or a write into a plain array (y[0] = x)",
+        "Use np.sin(x) for math.sin(x), drop the float(), or make the buffer traced: y = np.zeros(n, like=x).",
+    ),
     "__int__": ("int()", "Use np.floor or np.rint, whose derivative is 0, or take the integer from a plain array."),
     "__index__": ("An integer conversion (indexing, range)", "Index with plain integers; np.argmax and friends give them."),
     "__complex__": ("complex() or a function of the cmath module", "Use the NumPy function of the same name."),

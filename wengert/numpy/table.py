@@ -18,6 +18,7 @@ from wengert.core import TRACED, TracedArray, aval_of
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}  # NumPy function → our implementation
+CREATORS: Final[dict[Any, Callable[..., Any]]] = {}  # NumPy function with like= → ours, which takes the like-array first
 REFUSED: Final[dict[Any, str]] = {}  # NumPy function → why not, and what to write instead
 
 
@@ -38,6 +39,8 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any)
     """`__array_function__` of the traced arrays."""
     implementation = FUNCTIONS.get(function)
     if implementation is None:
+        if function in CREATORS:
+            return CREATORS[function](self, *args, **kwargs)
         name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
         raise errors.unsupported(name, REFUSED.get(function, ""))
     return implementation(*args, **kwargs)

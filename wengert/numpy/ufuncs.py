@@ -104,33 +104,6 @@ def _call_with_keywords(
     return deliver(result, outs[0])
 
 
-def ufunc_at(ufunc: np.ufunc, target: Any, index: Any, *values: Any) -> None:
-    """`ufunc.at(target, index, value)`: unbuffered, so that repeated indices all count."""
-    if type(target) not in TRACED:
-        raise errors.write_into_plain(f"numpy.{ufunc.__name__}.at")
-    if ufunc is np.add or ufunc is np.subtract:
-        updates = values[0] if ufunc is np.add else np.negative(values[0])
-        spread = np.zeros_like(target)
-        selected = shape_of(spread[index])
-        positions = np.arange(spread.size).reshape(shape_of(target))[index]
-        flat = np.broadcast_to(updates, selected).reshape(-1)
-        write(target, target + elementwise_scatter(flat, positions.reshape(-1), target))
-        return
-    if len(values) == 0 or len(np.unique(np.arange(target.size).reshape(target.shape)[index])) == target[index].size:
-        target[index] = ufunc(target[index], *values)  # no index occurs twice, so buffering makes no difference
-        return
-    raise errors.unsupported(f"numpy.{ufunc.__name__}.at with repeated indices")
-
-
-def elementwise_scatter(values: Any, positions: Any, like: Any) -> Any:
-    """Values summed into zeros of the shape of `like`, at flat positions that may repeat."""
-    from wengert.ops.indexing import scatter
-
-    total = bind(scatter, values, index=(positions,), shape=(aval_of(like).size,))
-    return np.reshape(total, shape_of(like)).astype(dtype_of(like))
-
-
-METHODS["at"] = ufunc_at
 core.call_ufunc.append(call_ufunc)
 
 
@@ -148,7 +121,7 @@ def i0(x: Any) -> Any:
 
 
 @implements(np.clip, method="clip")
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **kwargs: Any) -> Any:  # noqa: A002
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **kwargs: Any) -> Any:
     """minimum(maximum(a, lower), upper): half of the derivative at a bound, where the two tie."""
     lower = a_min if min is None else min
     upper = a_max if max is None else max
@@ -163,7 +136,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 
 
 @implements(np.round, np.around, method="round")
-def round(a: Any, decimals: int = 0, out: Any = None) -> Any:  # noqa: A001
+def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     return deliver(bind(round_, as_array(a), decimals=decimals), out)
 
 

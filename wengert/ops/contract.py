@@ -360,13 +360,11 @@ inner = Linear(
 
 
 def _vdot_batch(primitive: Primitive, size: int, args: Sequence[Any], mapped: Sequence[bool], params: Any) -> Any:
-    lengths = [aval_of(x).size // (max(size, 1) if is_mapped else 1) for x, is_mapped in zip(args, mapped, strict=True)]
-    return np.vecdot(
-        *(
-            np.reshape(x, (size, n) if is_mapped else (n,))
-            for x, n, is_mapped in zip(args, lengths, mapped, strict=True)
-        )
-    )
+    flat = []
+    for x, is_mapped in zip(args, mapped, strict=True):
+        shape = aval_of(x).shape
+        flat.append(np.reshape(x, (size, math.prod(shape[1:])) if is_mapped else (math.prod(shape),)))
+    return np.vecdot(*flat)
 
 
 # Σ conj(x) y over all elements.   x̄ = conj(ct y),  ȳ = ct conj(x)

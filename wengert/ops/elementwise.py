@@ -15,7 +15,7 @@ import numpy as np
 
 from wengert.core import aval_of
 from wengert.ops.kinds import Discrete, Elementwise, General
-from wengert.ops.vector import Linear, aligned, fit_dtype, real_dtype, real_primitive, scale, trailing
+from wengert.ops.vector import Linear, aligned, fit_dtype, real_dtype, real_primitive, scale, sum_to, trailing
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -46,14 +46,15 @@ square = Elementwise(np.square, lambda x: 2 * x, tags="complex")
 
 def _power_in_base(x: Any, y: Any) -> Any:
     if type(y) in (int, float, np.float64):
-        return 0.0 * x if y == 0 else y * np.power(x, y - 1) if y != 2 else 2 * x
+        return np.zeros_like(x) if y == 0 else y * np.power(x, y - 1) if y != 2 else 2 * x
     if aval_of(y).dtype.kind not in "fc":  # NumPy refuses integers to negative powers
         y = y * 1.0
     return scale(y, np.power(x, y - 1))  # the strong zero of y: x**0 has derivative 0 at x = 0
 
 
-def _power_in_exponent(x: Any, out: Any) -> Any:
-    return scale(out, np.log(x))
+def _power_in_exponent(x: Any, y: Any, out: Any) -> Any:
+    # 0**y is 0 on the right of y = 0; without the guard, a second reverse sweep pulls log 0 = −inf into that 0
+    return scale(out, np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), 1, x)))
 
 
 power = Elementwise(np.power, _power_in_base, _power_in_exponent, domain=((0.5, 2), (-2, 3)), tags="complex")
@@ -73,17 +74,17 @@ fmod = Elementwise(
 
 exp = Elementwise(np.exp, lambda out: out, tags="complex")
 exp2 = Elementwise(np.exp2, lambda out: LN2 * out, tags="complex")
-expm1 = Elementwise(np.expm1, lambda x: np.exp(x), tags="complex")  # o + 1 loses digits for x ≪ 0
+expm1 = Elementwise(np.expm1, np.exp, tags="complex")  # o + 1 loses digits for x ≪ 0
 log = Elementwise(np.log, lambda x: np.divide(1, x), domain=((0.2, 3),), tags="complex")
 log2 = Elementwise(np.log2, lambda x: np.divide(1 / LN2, x), domain=((0.2, 3),), tags="complex")
 log10 = Elementwise(np.log10, lambda x: np.divide(1 / LN10, x), domain=((0.2, 3),), tags="complex")
 log1p = Elementwise(np.log1p, lambda x: np.divide(1, 1 + x), domain=((-0.7, 3),), tags="complex")
 
 # 1 / (1 + e^−x): no 1 − o in its partial, and an overflow of e^−x gives the right 0
-logistic = Elementwise(
+logistic: Elementwise = Elementwise(
     lambda x: np.divide(1, 1 + np.exp(np.negative(x))), lambda x, out: out * logistic(np.negative(x)), name="logistic"
 )
-logistic2 = Elementwise(
+logistic2: Elementwise = Elementwise(
     lambda x: np.divide(1, 1 + np.exp2(np.negative(x))),
     lambda x, out: LN2 * (out * logistic2(np.negative(x))),
     name="logistic2",
@@ -117,7 +118,7 @@ def _unit_value(x: Any, y: Any) -> Any:
 
 
 # x / √(x² + y²), and 0 at the origin: the cosine of the angle. Its partials are y²/h³ and −xy/h³ without cancellation.
-unit = Elementwise(
+unit: Elementwise = Elementwise(
     _unit_value,
     lambda x, y: np.divide(np.square(unit(y, x)), _nonzero(np.hypot(x, y))),
     lambda x, y, out: -out * np.divide(unit(y, x), _nonzero(np.hypot(x, y))),
@@ -130,7 +131,7 @@ hypot = Elementwise(
 
 # --------------------------------------------------------------------------------------------------- trigonometric
 
-sin = Elementwise(np.sin, lambda x: np.cos(x), tags="complex")
+sin = Elementwise(np.sin, np.cos, tags="complex")
 cos = Elementwise(np.cos, lambda x: -np.sin(x), tags="complex")
 tan = Elementwise(np.tan, lambda out: 1 + np.square(out), domain=((-1, 1),), tags="complex")
 # (1 − x)(1 + x): exact near ±1, where 1 − x² is not; the product rule would lose digits near 0
@@ -155,7 +156,7 @@ rad2deg = Elementwise(np.rad2deg, lambda: 180 / PI)
 
 
 def _sech_squared_value(x: Any) -> Any:
-    sech = np.divide(1, np.cosh(x))
+    sech = np.reciprocal(np.cosh(x))
     return sech * sech
 
 
@@ -163,9 +164,9 @@ def _sech_squared_value(x: Any) -> Any:
 sech_squared = Elementwise(
     _sech_squared_value, lambda x, out: -2 * (out * np.tanh(x)), name="sech_squared", tags="complex"
 )
-sinh = Elementwise(np.sinh, lambda x: np.cosh(x), tags="complex")
-cosh = Elementwise(np.cosh, lambda x: np.sinh(x), tags="complex")
-tanh = Elementwise(np.tanh, lambda x: sech_squared(x), tags="complex")
+sinh = Elementwise(np.sinh, np.cosh, tags="complex")
+cosh = Elementwise(np.cosh, np.sinh, tags="complex")
+tanh = Elementwise(np.tanh, sech_squared, tags="complex")
 
 
 def _arcsinh_partial(x: Any) -> Any:
@@ -176,7 +177,7 @@ def _arcsinh_partial(x: Any) -> Any:
 
 arcsinh = Elementwise(np.arcsinh, _arcsinh_partial, tags="complex")
 arccosh = Elementwise(
-    np.arccosh, lambda x: np.divide(1, np.sqrt(x - 1) * np.sqrt(x + 1)), domain=((1.2, 3),), tags="complex"
+    np.arccosh, lambda x: np.divide(np.divide(1, np.sqrt(x - 1)), np.sqrt(x + 1)), domain=((1.2, 3),), tags="complex"
 )
 arctanh = Elementwise(np.arctanh, lambda x: np.divide(1, one_minus_square(x)), domain=((-0.8, 0.8),), tags="complex")
 
@@ -239,9 +240,23 @@ minimum = Elementwise(np.minimum, _share_of_x, _share_of_y, tags="kinks")
 fmax = Elementwise(np.fmax, _share_of_x, _share_of_y, tags="kinks")
 fmin = Elementwise(np.fmin, _share_of_x, _share_of_y, tags="kinks")
 copysign = Elementwise(np.copysign, lambda x, y: np.sign(x) * np.copysign(1, y), None, tags="kinks")
+
+
+def _exponents(rng: np.random.Generator, dtype: Any) -> Any:
+    return rng.integers(-2, 4, 2)
+
+
 nextafter = Elementwise(np.nextafter, 1, None)
-heaviside = Elementwise(np.heaviside, None, lambda x, y: np.equal(x, 0) * (0 * y + 1), tags="kinks")
-ldexp = Elementwise(np.ldexp, lambda x, y: np.ldexp(0 * x + 1, y), None, tags="integer-y")
+heaviside = Elementwise(np.heaviside, None, lambda x, y: np.equal(x, 0) * np.ones_like(y), tags="kinks")
+ldexp = Linear(
+    "ldexp",
+    np.ldexp,
+    slots="x y",
+    shape=lambda x, y: (np.broadcast_shapes(x.shape, y.shape), x.dtype),
+    transpose=(lambda ct, into, y: sum_to(np.ldexp(ct, y), shape=into.shape), None),
+    batch=aligned,
+    examples=[((3, 2), _exponents), ((3, 1), _exponents), ((), _exponents)],
+)
 
 # ----------------------------------------------------------------------------------------------------- complex parts
 
@@ -267,7 +282,6 @@ conjugate = Linear(
     examples=[((3, 2),), ((),)],
     tags="complex",
 )
-conjugate.keeps_alone = (False, False)
 
 # --------------------------------------------------------------------------------------------------------- families
 
@@ -301,11 +315,11 @@ def _sinc_derivative_value(x: Any, *, order: int) -> Any:
             wave = np.cos(node * small_z) if order % 2 == 0 else np.sin(node * small_z)
             near += weight * node**order * (wave if order % 4 in (0, 3) else -wave)
         f = np.where(small, near, f)
-    return (PI**order * f).astype(np.result_type(x, np.float16))[()]
+    return (PI**order * f).astype(np.result_type(np.asarray(x).dtype, np.float16))[()]
 
 
 # The derivative of order n of sinc; each member's partial is the next, so that no point needs a guard
-sinc_derivative = General(
+sinc_derivative: General = General(
     "sinc_derivative",
     _sinc_derivative_value,
     slots="x",
@@ -329,7 +343,7 @@ def _bessel_i_value(x: Any, *, order: int) -> Any:
     if order == 0:
         total += 0.5 * (1 + np.exp(-2 * a))
     factor = PI / count / (math.sqrt(PI) * math.gamma(order + 0.5))
-    return (factor * (wide / 2) ** order * total * np.exp(a)).astype(np.result_type(x, np.float16))[()]
+    return (factor * (wide / 2) ** order * total * np.exp(a)).astype(np.result_type(np.asarray(x).dtype, np.float16))[()]
 
 
 def _bessel_i_slope(x: Any, order: int) -> Any:
@@ -339,7 +353,7 @@ def _bessel_i_slope(x: Any, order: int) -> Any:
 
 
 # I₀′ = I₁ and I_k′ = (I_{k−1} + I_{k+1})/2, all of one sign: nothing to guard at 0, where I₀ − I₁/x is 0/0
-bessel_i = General(
+bessel_i: General = General(
     "bessel_i",
     _bessel_i_value,
     slots="x",

@@ -13,7 +13,7 @@ import numpy as np
 from wengert import program
 from wengert.avals import Aval, Shape, promotable
 from wengert.core import OUT, aval_of, register
-from wengert.graph import Guarded, read
+from wengert.graph import read
 from wengert.ops.vector import (
     BatchRule,
     Linear,
@@ -23,13 +23,14 @@ from wengert.ops.vector import (
     fit,
     fit_dtype,
     positional,
+    real_dtype,
     resolve_reads,
     scale,
     scale_plain,
     sum_to,
 )
 
-UNTRACED: Final = frozenset({np.ndarray, float, np.float64, np.float32})
+UNTRACED: Final = frozenset({np.ndarray, float, int, np.float64, np.float32})
 Partial = Callable[..., Any] | int | None
 
 
@@ -37,7 +38,8 @@ class Elementwise(RulesByName):
     """A primitive that acts on each element, and broadcasts.
 
     value     a NumPy ufunc, or a function of arrays called x, y, z
-    partials  per slot: ∂out/∂slot as a function of what it reads (x, y, z or out), or 1, −1, or None for zero
+    partials  per slot: ∂out/∂slot as a function of what it reads (x, y, z or out), as another primitive or ufunc of the
+              same arguments, or 1, −1, or None for zero
     domain    per slot, the interval from which tests draw
 
     Pushforward: out_dot = Σ scale(x_dot, ∂out/∂x). Pullback: x_bar = scale(ct, ∂out/∂x), summed to the shape of x.
@@ -61,13 +63,33 @@ class Elementwise(RulesByName):
         self.domain = tuple(domain) or ((-2.0, 2.0),) * len(partials)
         self.tags = frozenset(tags.split())
         self.examples = tuple(examples)
-        self.plans = tuple((p, r[0] if len(r) == 1 else None) for p, r in zip(partials, self.reads, strict=True))
-        self.keeps_alone = 0 in self.reads[0], OUT in self.reads[0]
+        # Per slot: the partial, its form for plain values, and what it reads where that is a single thing
+        self.plans = tuple(
+            (partial, partial.value if isinstance(partial, Elementwise) else partial, reads[0] if len(reads) == 1 else None)
+            for partial, reads in zip(partials, self.reads, strict=True)
+        )
+        self.short = self.residual_table() if keeps_dtype(value) else None
         register(self)
 
     def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Aval:
         shape = np.broadcast_shapes(*(aval.shape for aval in avals))
         return Aval(shape, elementwise_dtype(self.value, avals), False, not shape)
+
+    def residual(self, value: Any, out: Any) -> Any:
+        """Integers in the dtype of the result: the reciprocal of an int8 would be a float16."""
+        aval, out_dtype = aval_of(value), aval_of(out).dtype
+        if aval.dtype.kind in "iub" and not aval.weak and out_dtype.kind in "fc":
+            return value.astype(real_dtype(out_dtype))
+        return value
+
+    def residual_table(self) -> Sequence[Any]:
+        """For each set of active slots, as a bit mask, which arguments and whether the result must be kept."""
+        arity = len(self.partials)
+        table: list[Any] = [None]
+        for mask in range(1, 1 << arity):
+            kept, keeps_out = self.keeps(tuple(k for k in range(arity) if mask >> k & 1), arity)
+            table.append((*(k in kept for k in range(arity)), keeps_out))
+        return table
 
     def partial(self, slot: int, known: Sequence[Any]) -> Any:
         """∂out/∂slot from the list of arguments and result."""
@@ -79,6 +101,7 @@ class Elementwise(RulesByName):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
         total = None
+        known = [*(x if x_dot is not None else self.residual(x, out) for x, x_dot in zip(primals, tangents, strict=True)), out]
         for slot, x_dot in enumerate(tangents):
             rule = self.partials[slot]
             if x_dot is None or rule is None:
@@ -88,7 +111,7 @@ class Elementwise(RulesByName):
             elif rule == -1:
                 term = np.negative(x_dot)
             else:
-                term = scale(x_dot, self.partial(slot, (*primals, out)))
+                term = scale(x_dot, self.partial(slot, known))
             total = term if total is None else total + term
         if total is None:
             return None
@@ -96,11 +119,13 @@ class Elementwise(RulesByName):
         return fit_dtype(broadcast_to(total, shape=out_aval.shape), out_aval)
 
     def pullback(self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]) -> Any:
-        rule, only = self.plans[slot]
+        rule, plain_rule, only = self.plans[slot]
         if only is not None:  # a partial that reads one thing: the commonest case, on a short path
             known = saved[only]
-            p = rule(known.check() if type(known) is Guarded else known)
-            bar = scale_plain(ct, p) if type(ct) in UNTRACED and type(p) in UNTRACED else scale(ct, p)
+            if type(known) in UNTRACED and type(ct) in UNTRACED:
+                bar = scale_plain(ct, plain_rule(known))
+            else:
+                bar = scale(ct, rule(read(known)))
         elif rule is None:
             return None
         elif rule == 1:
@@ -123,6 +148,14 @@ class Elementwise(RulesByName):
 
     def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
         return aligned(self, size, args, mapped, params)
+
+
+def keeps_dtype(value: Any) -> bool:
+    """Whether it is a ufunc whose result has the dtype of its arguments, whatever floating or complex dtype they share."""
+    if not isinstance(value, np.ufunc) or value.nout != 1:
+        return False
+    loops = [set(loop.replace("->", "")) for loop in value.types if set(loop[: value.nin]) <= set("efdgFDG")]
+    return all(len(loop) == 1 for loop in loops) and all({dtype} in loops for dtype in "efdg")
 
 
 def elementwise_dtype(value: Any, avals: Sequence[Aval]) -> np.dtype[Any]:

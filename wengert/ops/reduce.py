@@ -6,12 +6,13 @@ that batch axes in front do not matter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from wengert.avals import FLOAT64, Aval, Shape
+from wengert.avals import Aval, Shape
 from wengert.core import OUT, Primitive, aval_of, bind, is_traced, register
 from wengert.graph import read
 from wengert.ops.kinds import Discrete
@@ -24,7 +25,6 @@ from wengert.ops.vector import (
     fit,
     fit_dtype,
     looped,
-    positional,
     real_dtype,
     resolve_reads,
     scale,
@@ -49,16 +49,17 @@ def _spread_shape(shape: Shape, axis: Axes, lengths: Sequence[int]) -> Shape:
 
 def _spread_value(y: Any, *, axis: Axes, lengths: Sequence[int]) -> Any:
     shape = np.shape(y)
-    y = np.reshape(y, _spread_shape(shape, axis, (1,) * len(axis)))
-    return y if max(lengths, default=1) == 1 == min(lengths, default=1) else np.broadcast_to(y, _spread_shape(shape, axis, lengths))
+    if shape:
+        y = np.reshape(y, _spread_shape(shape, axis, (1,) * len(axis)))
+    return np.broadcast_to(y, _spread_shape(shape, axis, lengths))
 
 
 # Copies of y along new axes: the transpose of a sum over them.
-spread = Linear(
+spread: Linear = Linear(
     "spread",
     _spread_value,
     shape=lambda y, *, axis, lengths: (_spread_shape(y.shape, axis, lengths), y.dtype),
-    transpose=(lambda ct, into, *, axis, lengths: sum_(ct, axis=axis, keepdims=False),),
+    transpose=(lambda ct, into, *, axis, lengths: sum_(ct, axis=axis),),
     batch=trailing,
     scalar=False,
     examples=[
@@ -90,7 +91,8 @@ class Reduction(RulesByName):
     skips_nan whether NaNs count as masked
 
     Called with x, or x and a mask, or x, a mask (True for none) and an initial value.
-    Pushforward: out_dot = Σ_i scale(x_dot_i, ∂out/∂x_i). Pullback: x_bar_i = scale(ct, ∂out/∂x_i). Nothing where masked.
+    Pushforward: out_dot = Σ_i scale(x_dot_i, ∂out/∂x_i). Pullback: x_bar_i = scale(ct, ∂out/∂x_i).
+    A masked element takes no part.
     """
 
     slots = ("x", "where", "initial")
@@ -125,7 +127,7 @@ class Reduction(RulesByName):
         return self.function(x, **params)
 
     def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Aval:
-        shape = reduced_shape(avals[0].shape, params["axis"], params["keepdims"])
+        shape = reduced_shape(avals[0].shape, params["axis"], params.get("keepdims", False))
         return Aval(shape, self.dtype(avals[0], **params), False, not shape)
 
     def reads_of(self, slot: int, arity: int) -> tuple[int, ...]:
@@ -148,7 +150,7 @@ class Reduction(RulesByName):
         found = []
         for k in self.reads[slot]:
             if k == OUT:
-                found.append(expand(known[-1], params["axis"], params["keepdims"]))
+                found.append(expand(known[-1], params["axis"], params.get("keepdims", False)))
             elif k == 1:
                 found.append(self.mask(known))
             elif k == 0 and params.get("dtype") is not None:
@@ -158,7 +160,7 @@ class Reduction(RulesByName):
         return rule(*found, aval=aval, **params)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
-        known, axis, keepdims = (*primals, out), params["axis"], params["keepdims"]
+        known, axis, keepdims = (*primals, out), params["axis"], params.get("keepdims", False)
         total = None
         for slot, x_dot in enumerate(tangents):
             p = None if x_dot is None else self.partial(slot, known, aval_of(primals[0]), params)
@@ -169,7 +171,7 @@ class Reduction(RulesByName):
                 dtype = params.get("dtype") if type(p) is int else None
                 term = sum_(masked(self.mask(known), term), axis=axis, keepdims=keepdims, dtype=dtype)
             elif type(p) is not int and not keepdims:
-                term = sum_(term, axis=axis, keepdims=False)
+                term = sum_(term, axis=axis)
             total = term if total is None else total + term
         return None if total is None else fit(total, aval_of(out))
 
@@ -183,13 +185,13 @@ class Reduction(RulesByName):
         into = aval_of(ct) if into is None else into
         if key not in cache:
             cache[key] = self.partial(slot, known, into, params)
-        p, axis, keepdims = cache[key], params["axis"], params["keepdims"]
+        p, axis, keepdims = cache[key], params["axis"], params.get("keepdims", False)
         if p is None:
             return None
         if slot != 0:
             return fit(ct if type(p) is int else scale(expand(ct, axis, keepdims), p), into)
         where = self.mask(known)
-        if type(p) is int and where is True and not keepdims:
+        if type(p) is int and where is True and axis and not keepdims:
             return fit_dtype(spread(ct, axis=axis, lengths=tuple(into.shape[k] for k in axis)), into)
         bar = expand(ct, axis, keepdims)
         bar = masked(where, bar if type(p) is int else scale(bar, p))
@@ -223,21 +225,13 @@ def like_ufunc(ufunc: np.ufunc) -> Callable[..., np.dtype[Any]]:
     return dtype_rule
 
 
-def like_mean(x: Aval, *, dtype: Any = None, **_: Any) -> np.dtype[Any]:
-    return dtype if dtype is not None else FLOAT64 if x.dtype.kind in "iub" else x.dtype
-
-
-def like_var(x: Aval, *, dtype: Any = None, **_: Any) -> np.dtype[Any]:
-    return real_dtype(like_mean(x, dtype=dtype))
-
-
-# ----------------------------------------------------------------------------------------------------- sum and mean
+# ---------------------------------------------------------------------------------------------------------------- sums
 
 
 def count(where: Any, aval: Aval, axis: Axes) -> Any:
     """How many elements are reduced to one: a Python float, or an array in the dtype of x, with kept axes."""
     if where is True:
-        return float(np.prod([aval.shape[k] for k in axis]))
+        return float(math.prod(aval.shape[k] for k in axis))
     each = sum_(broadcast_to(where, shape=aval.shape), axis=axis, keepdims=True, dtype=None)
     return fit_dtype(each, Aval((), real_dtype(aval.dtype)))
 
@@ -247,34 +241,213 @@ def reciprocal(n: Any) -> Any:
     return np.divide(1, n) if type(n) is not float else 1.0 / n if n else np.inf
 
 
-def _mean_partial(where: Any, *, aval: Aval, axis: Axes, **_: Any) -> Any:
-    return reciprocal(count(where, aval, axis))
+def some_mask(rng: Any, dtype: Any) -> Any:
+    return np.array([[True, False, True], [False, True, True]])
 
 
-ALONG = ({"axis": (-1,), "keepdims": False}, {"axis": (-2, -1), "keepdims": True})
+ALONG: Final[tuple[dict[str, Any], ...]] = ({"axis": (-1,)}, {"axis": (-2, -1), "keepdims": True})
+STARTED: Final = ((2, 3), some_mask, (), ALONG[0])  # with a mask and an initial value
+EMPTY: Final = ((2, 0), ALONG[0])
 
 
-def _examples(*more: Any, **params: Any) -> list[Any]:
+def examples_along(*more: Any, **params: Any) -> list[Any]:
     """The shapes that every reduction is tested on."""
     along, kept = ({**p, **params} for p in ALONG)
     return [((4,), along), ((3, 2), along), ((3, 2), kept), ((), {**along, "axis": ()}), *more]
 
 
-def _some(rng: Any, dtype: Any) -> Any:
-    return np.array([[True, False, True], [False, True, True]])
+def examples_masked(**params: Any) -> list[Any]:
+    return [((2, 3), some_mask, {**p, **params}) for p in ALONG]
 
-
-def _masks(**params: Any) -> list[Any]:
-    return [((2, 3), _some, {**p, **params}) for p in ALONG]
-
-
-EMPTY = ((2, 0), {**ALONG[0], "dtype": None})
 
 # Σ x_i
-sum_ = Reduction(
+sum_: Reduction = Reduction(
     "sum", np.add.reduce, 1, 1, dtype=like_ufunc(np.add), tags="complex",
-    examples=_examples(EMPTY, ((2, 3), _some, (), {**ALONG[0], "dtype": None}), dtype=None) + _masks(dtype=None),
+    examples=examples_along(EMPTY, STARTED) + examples_masked(),
 )  # fmt: skip
-mean = Reduction(
-    "mean", np.mean, _mean_partial, dtype=like_mean, tags="complex", examples=_examples(dtype=None) + _masks(dtype=None)
-)
+
+# --------------------------------------------------------------------------------------------------------- products
+
+
+def products_of_others(x: Any, axis: Axes) -> Any:
+    """Π_{k≠i} x_k, without a division: the products before and after i, and those along the other axes."""
+    total: Any = 1.0
+    for a in axis:
+        before = products_before(cumprod(x, axis=a), a)
+        after = products_before(cumprod(x, axis=a, reverse=True), a, True)
+        total = before * after if a == axis[0] else total * (before * after)
+        x = prod(x, axis=(a,), keepdims=True)
+    return total
+
+
+def _prod_partial(x: Any, where: Any, initial: Any, *, axis: Axes, **_: Any) -> Any:
+    if where is not True:
+        x = masked(where, x) + np.logical_not(where)  # 1 in place of what does not count
+    others = products_of_others(x, axis)
+    return others if initial is None else others * initial
+
+
+def _prod_partial_initial(x: Any, where: Any, *, axis: Axes, dtype: Any = None, **_: Any) -> Any:
+    return prod(x, where, axis=axis, keepdims=True, dtype=dtype)
+
+
+def _with_zeros(rng: Any, dtype: Any) -> Any:
+    return np.array([[1.5, 0.0, -0.7], [0.0, 2.0, 0.0]]).astype(dtype)
+
+
+ZEROS = [(_with_zeros, p) for p in ALONG]
+
+# ∂/∂x_i Π x_k = Π_{k≠i} x_k
+prod = Reduction(
+    "prod", np.multiply.reduce, _prod_partial, _prod_partial_initial, dtype=like_ufunc(np.multiply), tags="complex",
+    examples=examples_along(EMPTY, STARTED, *ZEROS) + examples_masked(),
+)  # fmt: skip
+
+# ----------------------------------------------------------------------------------------------------------- extremes
+
+
+def tie_share(x: Any, where: Any, initial: Any, out: Any, axis: Axes) -> tuple[Any, Any]:
+    """The derivative of an extreme in x and in the initial value: all that equal it share equally."""
+    hit = np.equal(x, out)
+    if where is not True:
+        hit = np.logical_and(hit, where)
+    ties = sum_(hit, axis=axis, keepdims=True)
+    like = Aval((), real_dtype(aval_of(out).dtype))
+    if initial is None:
+        return fit_dtype(np.divide(hit, ties), like), None
+    started = np.equal(initial, out)
+    ties = ties + started
+    return fit_dtype(np.divide(hit, ties), like), fit_dtype(np.divide(started, ties), like)
+
+
+def _extreme_partial(x: Any, where: Any, initial: Any, out: Any, *, axis: Axes, **_: Any) -> Any:
+    return tie_share(x, where, initial, out, axis)[0]
+
+
+def _extreme_partial_initial(x: Any, where: Any, initial: Any, out: Any, *, axis: Axes, **_: Any) -> Any:
+    return tie_share(x, where, initial, out, axis)[1]
+
+
+def _extreme(name: str, ufunc: np.ufunc) -> Reduction:
+    return Reduction(
+        name, ufunc.reduce, _extreme_partial, _extreme_partial_initial, dtype=like_ufunc(ufunc), tags="complex kinks",
+        examples=examples_along(STARTED),
+    )  # fmt: skip
+
+
+# ∂/∂x_i max x = [x_i = max x] / (number of ties)
+max_ = _extreme("max", np.maximum)
+min_ = _extreme("min", np.minimum)
+fmax = _extreme("fmax_reduce", np.fmax)
+fmin = _extreme("fmin_reduce", np.fmin)
+
+# -------------------------------------------------------------------------------------- logarithmic sums, distances
+
+
+def _log_sum(name: str, ufunc: np.ufunc, exponential: np.ufunc) -> Reduction:
+    def softmax(x: Any, where: Any, initial: Any, out: Any, axis: Axes) -> tuple[Any, Any]:
+        finite = np.isfinite(out)
+        soft = exponential(x - out)
+        started = None if initial is None else exponential(initial - out)
+        if not is_traced(finite) and np.all(finite):
+            return soft, started
+        infinite = np.logical_not(finite)
+        ties, tied = tie_share(x, where, initial, out, axis)
+        soft = scale(finite, soft) + scale(infinite, ties)
+        return soft, None if initial is None else scale(finite, started) + scale(infinite, tied)
+
+    def in_x(x: Any, where: Any, initial: Any, out: Any, *, axis: Axes, **_: Any) -> Any:
+        return softmax(x, where, initial, out, axis)[0]
+
+    def in_initial(x: Any, where: Any, initial: Any, out: Any, *, axis: Axes, **_: Any) -> Any:
+        return softmax(x, where, initial, out, axis)[1]
+
+    return Reduction(
+        name, ufunc.reduce, in_x, in_initial, dtype=like_ufunc(ufunc),
+        examples=examples_along(EMPTY, STARTED) + examples_masked(),
+    )  # fmt: skip
+
+
+# ∂/∂x_i log Σ e^{x_k} = e^{x_i − out}, the softmax: never above 1. Where out is ±∞, those that equal it share.
+# P. Blanchard, D. J. Higham, N. J. Higham. Accurately computing log-sum-exp, IMAJNA 41 (2021) 2311.
+logaddexp = _log_sum("logaddexp_reduce", np.logaddexp, np.exp)
+logaddexp2 = _log_sum("logaddexp2_reduce", np.logaddexp2, np.exp2)
+
+
+def _distance_partial(x: Any, out: Any, **_: Any) -> Any:
+    return scale(np.not_equal(out, 0), np.divide(x, out))
+
+
+def _distance_partial_initial(initial: Any, out: Any, **_: Any) -> Any:
+    return scale(np.not_equal(out, 0), np.divide(initial, out))
+
+
+# ∂/∂x_i √(Σ x_k²) = x_i / out, and 0 at the origin
+hypot = Reduction(
+    "hypot_reduce", np.hypot.reduce, _distance_partial, _distance_partial_initial, dtype=like_ufunc(np.hypot),
+    examples=examples_along(STARTED) + examples_masked(),
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------- any other ufunc
+
+
+def _folded(x: Any, *, ufunc: np.ufunc, axis: Axes, dtype: Any = None, **_: Any) -> Any:
+    (a,) = axis
+    states = accumulate(x, ufunc=ufunc, axis=a, dtype=dtype)
+    in_state, in_x = step_partials(x, states, ufunc, a)
+    return in_x * products_before(cumprod(in_state, axis=a, reverse=True), a, True)
+
+
+def _fold_value(x: Any, *, ufunc: np.ufunc, axis: Axes, **params: Any) -> Any:
+    return ufunc.reduce(x, axis=axis, **params)
+
+
+# out = f(… f(f(x_0, x_1), x_2) …), so ∂out/∂x_i = ∂₂f_i Π_{k>i} ∂₁f_k along the states in between
+fold = Reduction(
+    "reduce", _fold_value, _folded,
+    dtype=lambda x, *, ufunc, **params: like_ufunc(ufunc)(x, **params),
+    examples=[((4,), {"ufunc": np.subtract, "axis": (-1,)}), ((3, 2), {"ufunc": np.divide, "axis": (-2,)})],
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------- without a derivative
+
+
+def _positions_batch(
+    primitive: Primitive, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
+) -> Any:
+    if params["axis"] is not None:
+        return bind(primitive, *args, **params)
+    _, *shape = aval_of(args[0]).shape
+    out = bind(primitive, np.reshape(args[0], (size, math.prod(shape))), axis=-1)
+    return np.reshape(out, (size, *(1,) * len(shape))) if params.get("keepdims") else out
+
+
+def _discrete(name: str, function: Callable[..., Any], dtype: type, batch: Any) -> Discrete:
+    def value(x: Any, where: Any = True, **params: Any) -> Any:
+        return function(x, **params) if where is True else function(x, where=where, **params)
+
+    def shape(x: Aval, *_: Aval, axis: Any, keepdims: bool = False, **__: Any) -> tuple[Shape, np.dtype[Any]]:
+        axes = axis if type(axis) is tuple else tuple(range(-x.ndim, 0)) if axis is None else (axis,)
+        return reduced_shape(x.shape, axes, keepdims), np.dtype(dtype)
+
+    examples = [((3, 4), {"axis": (-1,) if batch is batch_masked else -1, "keepdims": k}) for k in (False, True)]
+    return Discrete(name, value, shape=shape, batch=batch, examples=examples)
+
+
+def _count_nonzero(x: Any, *, axis: Axes, keepdims: bool = False) -> Any:
+    return np.count_nonzero(x, axis=None if len(axis) == np.ndim(x) else axis, keepdims=keepdims)
+
+
+fold_discrete = Discrete(
+    "reduce_discrete", _fold_value, batch=trailing, examples=[((4, 3), {**ALONG[0], "ufunc": np.logical_xor})],
+    shape=lambda x, *, ufunc, axis, keepdims=False, dtype=None: (
+        reduced_shape(x.shape, axis, keepdims), like_ufunc(ufunc)(x, dtype=dtype)
+    ),
+)  # fmt: skip
+any_ = _discrete("any", np.any, np.bool_, batch_masked)
+all_ = _discrete("all", np.all, np.bool_, batch_masked)
+count_nonzero = _discrete("count_nonzero", _count_nonzero, np.intp, batch_masked)
+argmax = _discrete("argmax", np.argmax, np.intp, _positions_batch)
+argmin = _discrete("argmin", np.argmin, np.intp, _positions_batch)
+nanargmax = _discrete("nanargmax", np.nanargmax, np.intp, _positions_batch)
+nanargmin = _discrete("nanargmin", np.nanargmin, np.intp, _positions_batch)

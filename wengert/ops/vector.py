@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from wengert import errors
 from wengert.avals import Aval, Shape, match_scalar, result_dtype
@@ -18,6 +19,10 @@ from wengert.graph import read
 
 def positional(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of a function's positional parameters: how a rule declares what it reads."""
+    if isinstance(function, RulesByName):
+        return function.slots
+    if isinstance(function, np.ufunc):
+        return ("x", "y", "z")[: function.nin]
     code = function.__code__
     return code.co_varnames[: code.co_argcount]
 
@@ -221,7 +226,7 @@ def zeros(aval: Aval) -> Any:
 
 def scale_plain(ct: Any, p: Any) -> Any:
     out = ct * p
-    if type(out) is np.ndarray:
+    if type(out) is ndarray:
         if out.size == 1:
             item = out.item()
             if item == item:
@@ -261,7 +266,7 @@ def _both_value(x: Any, y: Any) -> Any:
 
 
 # x · y between two seeds: an exact 0 of either is strong. It is what the tangent of scale's p is multiplied by.
-both = Linear(
+both: Linear = Linear(
     "both",
     _both_value,
     shape=broadcast_shape,
@@ -367,7 +372,7 @@ cast_primitive = Linear(
     transpose=(lambda ct, into, *, dtype: fit_dtype(ct, into),),
     batch=trailing,
     scalar=False,
-    examples=[((3, 2), {"dtype": np.dtype(np.float32)}), ((), {"dtype": np.dtype(np.complex128)})],
+    examples=[((3, 2), {"dtype": np.dtype(np.float64)}), ((), {"dtype": np.dtype(np.complex128)})],
 )
 
 real_primitive = Linear(

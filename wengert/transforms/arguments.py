@@ -152,6 +152,20 @@ def regroup(parts: Sequence[tuple[int, Any, int]], leaves: Sequence[Any]) -> lis
     return groups
 
 
+def call(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Call the user's function.
+
+    NumPy hides what a traced array says to `plain[0] = x` behind "setting an array element with a sequence"; bring it
+    to the front, where the user is.
+    """
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        if isinstance(error.__cause__, errors.WengertError):
+            raise error.__cause__.with_traceback(error.__traceback__) from None
+        raise
+
+
 # -------------------------------------------------------------------------------------------------------- results
 
 
@@ -248,7 +262,7 @@ def as_argument(value: Any, aval: Aval) -> Any:
     value = fit_dtype(value, aval)
     if not aval.shape and not aval.scalar and type(value) not in TRACED:
         return np.array(value)
-    return value
+    return value[()] if aval.scalar and type(value) is np.ndarray else value
 
 
 def zeros_for(aval: Aval) -> Any:

@@ -215,7 +215,7 @@ def _derivative(function: Any, args: Any, kwargs: Any, argnum: int) -> Any:
     ones = np.ones(in_avals[0].shape, in_avals[0].dtype)
     (slope,) = linearized.push([ones])
     if in_avals[0].size > 1:
-        probe = np.random.default_rng(0).uniform(1.0, 2.0, ones.shape).astype(ones.dtype)
+        probe = np.asarray(np.random.default_rng(0).uniform(1.0, 2.0, ones.shape)).astype(ones.dtype)
         (probed,) = linearized.push([probe])
         if not _close(probed, slope * probe):
             raise errors.StructureError(
@@ -232,7 +232,8 @@ def _close(one: Any, other: Any) -> bool:
     one, other = core.concrete(one), core.concrete(other)
     tolerance = 1e4 * float(np.finfo(one.dtype).eps)
     with np.errstate(all="ignore"):
-        return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance * float(np.nanmax(np.abs(one), initial=0.0, where=np.isfinite(one))), equal_nan=True))
+        size = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+        return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance * size, equal_nan=True))
 
 
 def _is_abstract(x: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from wengert import core, errors, program, tree
 from wengert.avals import Aval, is_differentiable
 from wengert.core import Dual, ForwardTrace, aval_of, new_traced
@@ -50,7 +52,7 @@ def _held(value: Any, trace: ForwardTrace) -> Any:
 def _tangent_result(y: Any, y_dot: Any, taken: set[int]) -> Any:
     aval = aval_of(y)
     if y_dot is None:
-        return arguments.zeros_for(aval if is_differentiable(aval.dtype) else aval._replace(dtype=core.np.dtype(float)))
+        return arguments.zeros_for(aval if is_differentiable(aval.dtype) else aval._replace(dtype=np.dtype(np.float64)))
     return arguments.as_argument(arguments.owned(y_dot, taken), aval)
 
 
@@ -115,7 +117,7 @@ def _run(
 ) -> tuple[list[Any], Any, Any]:
     aux = None
     try:
-        result = function(*arguments.rebuild(args, parts, leaves))
+        result = arguments.call(function, arguments.rebuild(args, parts, leaves), {})
         if has_aux:
             result, aux = arguments.split_aux(result)
             aux = arguments.unwrap_aux(aux, trace)
@@ -156,7 +158,8 @@ class Linearized:
     def push(self, leaves: Sequence[Any]) -> list[Any]:
         """Flat pushforward."""
         taken = {id(leaf) for leaf in leaves}
-        results = program.evaluate(self.program, leaves)
+        with np.errstate(all="ignore"):  # the rules' own arithmetic must not warn in the user's name
+            results = program.evaluate(self.program, leaves)
         return [
             arguments.as_argument(arguments.owned(y_dot, taken), aval)
             for y_dot, aval in zip(results, self.out_avals, strict=True)
@@ -165,7 +168,8 @@ class Linearized:
     def pull(self, cts: Sequence[Any]) -> list[Any]:
         """Flat pullback."""
         taken = {id(ct) for ct in cts}
-        bars = program.transpose(self.program, cts)
+        with np.errstate(all="ignore"):
+            bars = program.transpose(self.program, cts)
         return [
             arguments.zeros_for(aval) if bar is None else arguments.as_argument(arguments.owned(bar, taken), aval)
             for bar, aval in zip(bars, self.in_avals, strict=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from wengert import core, tree
 from wengert.core import aval_of, bind
 from wengert.ops import elementwise
@@ -37,7 +39,7 @@ def _trace(function: Any, args: Any, kwargs: Any) -> WengertList:
     leaves = [core.as_operand(leaf) for leaf in leaves]
     symbols = [stage.input(aval_of(leaf), core.snapshot(leaf) if core.is_traced(leaf) else _kept(leaf)) for leaf in leaves]
     try:
-        result = function(*tree.unflatten(in_tree, symbols), **kwargs)
+        result = arguments.call(function, tree.unflatten(in_tree, symbols), kwargs)
         out, out_tree = arguments.result_leaves(result, stage)
         stage.program.outputs = [stage.atom(leaf) for leaf in out]
     finally:
@@ -48,7 +50,7 @@ def _trace(function: Any, args: Any, kwargs: Any) -> WengertList:
 
 
 def _kept(leaf: Any) -> Any:
-    return leaf.copy() if isinstance(leaf, core.np.ndarray) else leaf
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def stop_gradient(x: Any) -> Any:

@@ -11,6 +11,7 @@ from wengert import errors, tree
 from wengert.avals import Aval, is_differentiable
 from wengert.core import Variable, aval_of
 from wengert.graph import Leaf, Partials, ReverseTrace, sweep
+from wengert.ops.vector import fit_dtype
 from wengert.transforms import arguments
 
 
@@ -23,7 +24,7 @@ def record(
     leaves = [trace.leaf(value, True) for value in values]
     nodes = [leaf._info for leaf in leaves]
     try:
-        result = function(*arguments.rebuild(args, parts, leaves), **kwargs)
+        result = arguments.call(function, arguments.rebuild(args, parts, leaves), kwargs)
     except BaseException:
         trace.close()
         raise
@@ -47,7 +48,7 @@ def gradients(nodes: Sequence[Leaf], cts: dict[Any, Any], seeds: Sequence[Any]) 
         found.append(
             arguments.zeros_for(aval)
             if ct is None
-            else arguments.as_argument(arguments.owned(arguments.fit_dtype(ct, aval), taken), aval)
+            else arguments.as_argument(arguments.owned(fit_dtype(ct, aval), taken), aval)
         )
     return found
 

@@ -45,7 +45,7 @@ def _vmap(function: Any, args: Any, kwargs: Any, in_axes: Any, out_axes: Any, ax
     ]
     new_args, new_kwargs = tree.unflatten(treedef, batched)
     try:
-        result = function(*new_args, **new_kwargs)
+        result = arguments.call(function, new_args, new_kwargs)
         out, out_tree = arguments.result_leaves(result, trace)
     finally:
         trace.close()

@@ -1,0 +1,256 @@
+"""New arrays: `like=` and `…_like` make traced constants, which can be written into; grids and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wengert import core, errors
+from wengert.core import TRACED
+from wengert.numpy.indexing import memory
+from wengert.numpy.table import CREATORS, as_array, dtype_of, implements, ndim_of, shape_of
+
+
+def constant(like: Any, value: Any) -> Any:
+    """A traced array of the trace of `like` that does not depend on its inputs. `value` must be owned."""
+    like._trace.check_open()
+    return like._trace.constant(value)
+
+
+def creates(function: Any) -> Callable[[Any], Any]:
+    """Enter an implementation of a function with `like=`; it gets the like-array first."""
+
+    def enter(implementation: Any) -> Any:
+        CREATORS[function] = implementation
+        return implementation
+
+    return enter
+
+
+def _makes_plain(function: Any) -> None:
+    """Functions of shapes and numbers only: NumPy makes the array."""
+
+    def create(like: Any, *args: Any, **kwargs: Any) -> Any:
+        return constant(like, function(*args, **kwargs))
+
+    creates(function)(create)
+
+
+for _function in (
+    np.zeros, np.ones, np.arange, np.eye, np.identity, np.tri, np.frombuffer, np.fromfile, np.fromfunction, np.fromiter,
+    np.fromstring, np.loadtxt, np.genfromtxt,
+):  # fmt: skip
+    _makes_plain(_function)
+
+
+@creates(np.empty)
+def empty(like: Any, shape: Any, dtype: Any = float, order: Any = "C", *, device: Any = None) -> Any:
+    return constant(like, np.zeros(shape, dtype, order))
+
+
+def filled(like: Any, shape: Any, value: Any, dtype: Any, order: Any = "C") -> Any:
+    value = as_array(value)
+    dtype = dtype_of(value) if dtype is None else np.dtype(dtype)
+    if type(value) not in TRACED:
+        return constant(like, np.full(shape, value, dtype, order))
+    return np.copy(np.broadcast_to(value.astype(dtype, copy=False), shape), "C")
+
+
+@creates(np.full)
+def full_by_like(
+    like: Any, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None
+) -> Any:
+    return filled(like, shape, fill_value, dtype, order)
+
+
+@implements(np.zeros_like, np.empty_like)
+def zeros_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
+    return full_like(a, 0, dtype, shape=shape)
+
+
+@implements(np.ones_like)
+def ones_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
+    return full_like(a, 1, dtype, shape=shape)
+
+
+@implements(np.full_like)
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Any:
+    return filled(a, shape_of(a) if shape is None else shape, fill_value, dtype_of(a) if dtype is None else dtype)
+
+
+# ------------------------------------------------------------------------------------------------------- conversions
+
+
+@creates(np.array)
+def array_by_like(
+    like: Any,
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    order: Any = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    ndmax: int = 0,
+) -> Any:
+    if not core.contains_traced(object):
+        return constant(like, np.array(object, dtype, copy=True, order=order, ndmin=ndmin))
+    x = as_array(object)
+    if x.aval.scalar:
+        x, copy = np.reshape(x, ()), None  # an array at least, and so a new one
+    if dtype is not None and np.dtype(dtype) != x.dtype:
+        if copy is False:
+            raise ValueError("Unable to avoid creating a copy while creating an array as requested.")
+        x = x.astype(dtype)
+    elif copy and x is object:
+        x = np.copy(x, order)
+    return x if x.ndim >= ndmin else x[(None,) * (ndmin - x.ndim)]
+
+
+@creates(np.asarray)
+def asarray_by_like(
+    like: Any, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: bool | None = None
+) -> Any:
+    x = array_by_like(like, a, dtype, copy=copy)
+    if order not in ("C", "F") or type(a) not in TRACED:
+        return x
+    flags = getattr(memory(x), "flags", None)
+    if flags is None or flags[f"{order}_CONTIGUOUS"]:
+        return x
+    return np.copy(x, order)
+
+
+@creates(np.asanyarray)
+def asanyarray(
+    like: Any, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: bool | None = None
+) -> Any:
+    return asarray_by_like(like, a, dtype, order, copy=copy)
+
+
+@creates(np.ascontiguousarray)
+def ascontiguousarray(like: Any, a: Any, dtype: Any = None) -> Any:
+    return np.atleast_1d(asarray_by_like(like, a, dtype, "C"))
+
+
+@creates(np.asfortranarray)
+def asfortranarray(like: Any, a: Any, dtype: Any = None) -> Any:
+    return asarray_by_like(like, a, dtype, "F")
+
+
+@creates(np.asarray_chkfinite)
+def asarray_chkfinite(like: Any, a: Any, dtype: Any = None, order: Any = None) -> Any:
+    np.asarray_chkfinite(core.concrete(as_array(a)))  # NumPy's own error
+    return asarray_by_like(like, a, dtype, order)
+
+
+@creates(np.require)
+def require(like: Any, a: Any, dtype: Any = None, requirements: Any = None) -> Any:
+    if requirements:
+        raise errors.unsupported_keyword("numpy.require", f"requirements={requirements!r}")
+    return asarray_by_like(like, a, dtype)
+
+
+# NumPy's functions without like= cannot be told of traced values in a sequence; these, of wengert.numpy, look
+
+
+def array(object: Any, dtype: Any = None, **kwargs: Any) -> Any:
+    """`numpy.array`, which also stacks sequences with traced arrays in them."""
+    if core.contains_traced(object):
+        return array_by_like(None, object, dtype, **kwargs)
+    return np.array(object, dtype, **kwargs)
+
+
+def asarray(a: Any, dtype: Any = None, order: Any = None, **kwargs: Any) -> Any:
+    """`numpy.asarray`, which also takes traced arrays and sequences with them."""
+    if core.contains_traced(a):
+        return asarray_by_like(None, a, dtype, order, **kwargs)
+    return np.asarray(a, dtype, order, **kwargs)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **kwargs: Any) -> Any:
+    """`numpy.full`, which also takes a traced value."""
+    if core.contains_traced(fill_value):
+        return full_by_like(None, shape, fill_value, dtype, order, **kwargs)
+    return np.full(shape, fill_value, dtype, order, **kwargs)
+
+
+# --------------------------------------------------------------------------------------------------- grids and ranges
+
+
+@implements(np.linspace)
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    """start + k·(stop − start)/(num − 1), in NumPy's own order of operations; the last is `stop` itself."""
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    start, stop = (x if dtype_of(x).kind in "fc" else x * 1.0 for x in map(as_array, (start, stop)))
+    start, stop = np.broadcast_arrays(start, stop)
+    delta = stop - start
+    divisions = num - 1 if endpoint else num
+    steps = np.arange(num).astype(dtype_of(delta)).reshape(-1, *(1,) * ndim_of(delta))
+    step = delta / divisions if divisions > 0 else np.nan
+    y = steps * (step if divisions > 0 else delta) + start
+    if endpoint and num > 1:
+        y = np.concatenate([y[:-1], np.expand_dims(stop, 0)])
+    y = np.moveaxis(y, 0, axis) if axis else y
+    if dtype is not None and np.dtype(dtype).kind in "iu":
+        y = np.floor(y)
+    y = y if dtype is None else y.astype(dtype, copy=False)
+    return (y, step) if retstep else y
+
+
+@implements(np.logspace)
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
+    if ndim_of(as_array(base)):
+        raise errors.unsupported_keyword("numpy.logspace", "an array as base")
+    y = np.power(base, np.linspace(start, stop, num, endpoint, axis=axis))
+    return y if dtype is None else y.astype(dtype, copy=False)
+
+
+@implements(np.meshgrid)
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    if indexing not in ("xy", "ij"):
+        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
+    n = len(xi)
+    axes = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
+    shapes = [[-1 if k == axis else 1 for k in range(n)] for axis in axes]
+    grids = [np.reshape(as_array(x), shape) for x, shape in zip(xi, shapes, strict=True)]
+    if not sparse:
+        grids = list(np.broadcast_arrays(*grids))
+    return tuple(np.copy(grid) for grid in grids) if copy else grids
+
+
+@implements(np.vander)
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    if ndim_of(x) != 1:
+        raise ValueError("x must be a one-dimensional array or sequence.")
+    n = shape_of(x)[0] if N is None else N
+    columns = [np.ones_like(x), *[x] * (n - 1)][:n]
+    powers = np.cumprod(np.stack(columns, 1), 1) if columns else np.zeros((shape_of(x)[0], 0), like=x)
+    return powers if increasing else powers[:, ::-1]
