@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -34,22 +35,26 @@ def tour(
     epochs: Annotated[int, typer.Option(min=1, help="Passes through the training digits.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the initial weights and the mini-batches.")] = 0,
 ) -> None:
-    """See four kinds of derivative, a Wengert list, and a network that learns to read; under a minute."""
-    from rich.console import Console  # with what the tour imports, a second: not for --help to pay
-
-    from wengert.tour.data import TourError
-    from wengert.tour.run import run
-
+    """See five ways to a derivative, a Wengert list, and a network that learns to read; in under a minute."""
     try:
-        run(data, out, epochs, seed, Console())
-    except TourError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
+        from rich.console import Console  # with what the tour imports, a second: not for --help to pay
+
+        from wengert.tour.data import TourError
+        from wengert.tour.run import run
+
+        try:
+            run(data, out, epochs, seed, Console(highlight=False))
+        except TourError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted.", err=True)
+        raise typer.Exit(130) from None  # 128 + SIGINT, as shells count
 
 
 def main() -> None:
     """The entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ² or ∂ shows ? instead of ending the tour
     app()

@@ -187,10 +187,10 @@ class TracedArray(Attached):  # type: ignore[misc,unused-ignore]
         if method == "__call__" and not kwargs:
             primitive = UFUNCS.get(ufunc)
             if primitive is not None:
+                if not rest:
+                    return self._trace.process_one(primitive, self) if self._link is None else bind(primitive, x)
                 if len(rest) == 1:
                     return self._trace.process_two(primitive, x, *rest)
-                if not rest and self._link is None:
-                    return self._trace.process_one(primitive, self)
                 return bind(primitive, x, *rest)
         return call_ufunc[0](ufunc, method, (x, *rest), kwargs)
 
@@ -532,6 +532,22 @@ def snapshot(x: TracedArray) -> TracedArray:
     if x._link is not None:
         refresh(x)
     return new_traced(type(x), x._trace, x._value, x._info)  # type: ignore[no-any-return]
+
+
+def owned(value: Any, taken: set[int] | None = None) -> Any:
+    """A result that shares memory with nothing else: dense, writable, and not the same object as another result."""
+    if type(value) is np.ndarray:
+        flags = value.flags
+        if not (flags.owndata and flags.writeable and (flags.c_contiguous or flags.f_contiguous)) or (
+            taken is not None and id(value) in taken
+        ):
+            value = value.copy()
+        if taken is not None:
+            taken.add(id(value))
+        return value
+    if type(value) in TRACED:
+        return snapshot(value)
+    return np.float64(value) if type(value) is float else np.complex128(value) if type(value) is complex else value
 
 
 # ---------------------------------------------------------------------------------------------- weak Python numbers

@@ -108,7 +108,15 @@ class Guarded:
         return self.array
 
 
-_WEIGHTS = np.random.default_rng(1964).integers(1, 2**63, 4096, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+def _odd_weights(count: int) -> np.ndarray[Any, Any]:
+    """Pseudo-random odd numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). `np.random` is slow to import."""
+    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))) | np.uint64(1)
+
+
+_WEIGHTS = _odd_weights(4096)
 
 
 def checksum(array: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -130,6 +138,15 @@ def guard(value: Any) -> Any:
             return value.copy()
         return Guarded(value)
     return core.snapshot(value) if kind in TRACED else value
+
+
+def unchanged(kept: Any, value: Any) -> bool:
+    """Whether a value is still what `guard` kept of it."""
+    if type(kept) is Guarded:
+        return checksum(value) == kept.digest
+    if type(kept) is ndarray:
+        return kept.tobytes() == value.tobytes()
+    return type(kept) is type(value) and kept._value is value._value and kept._info is value._info
 
 
 class ReverseTrace(Trace):
@@ -235,15 +252,19 @@ class ReverseTrace(Trace):
         values: list[Any] = []
         active: tuple[int, ...] = ()
         slot = 0
+        nested = False  # whether an older trace must see this operation too
         for arg in args:
             if type(arg) is Variable and arg._trace is self:
-                values.append(arg._value)
+                value = arg._value
                 if arg._info is not None:
                     active += (slot,)
             else:
-                values.append(arg)
+                value = arg
+            if type(value) in TRACED:
+                nested = True
+            values.append(value)
             slot += 1
-        out = bind(primitive, *values, **params)
+        out = bind(primitive, *values, **params) if nested else primitive.value(*values, **params)
         if not primitive.differentiable:
             return out
         if not active or no_grad_depth.get() > self.no_grad_outside:
@@ -351,12 +372,13 @@ def sweep(
                     elif type(primitive) is int:  # one of several results: set its cotangent in the list of its node
                         if node.parent not in cts:
                             deliver([None] * node.params, node.parent, cts, waiting)
-                        cts[node.parent][primitive] = ct
+                        row = cts[node.parent]  # create_graph makes a second node of a result, so cotangents add up
+                        row[primitive] = ct if row[primitive] is None else row[primitive] + ct
                     else:
                         raise errors.freed_graph()
                     break
                 params = node.params
-                if params and primitive.accumulate is not None and type(ct) in PLAIN_ARRAYS:
+                if params and primitive.accumulate is not None and adds_plainly(ct, cts.get(node.parent)):
                     scatter(node, ct, cts, waiting, owned)
                     if release:
                         node.saved = FREED
@@ -393,6 +415,11 @@ def deliver(ct: Any, node: Node, cts: dict[Node, Any], waiting: list[tuple[int, 
         heappush(waiting, (-node.order, node))
     else:
         cts[node] = before + ct
+
+
+def adds_plainly(ct: Any, before: Any) -> bool:
+    """Whether a cotangent and what has arrived before it are arrays that no trace must see added."""
+    return type(ct) in PLAIN_ARRAYS and type(before) not in TRACED
 
 
 def scatter(node: Node, ct: Any, cts: dict[Node, Any], waiting: list[tuple[int, Node]], owned: set[Node]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from wengert import core, errors, tree
 from wengert.avals import Aval
 from wengert.core import TRACED, Primitive, Symbol, Trace, TracedArray, aval_of, bind, new_traced
-from wengert.graph import Guarded, guard, read
+from wengert.graph import Guarded, guard, read, unchanged
 
 
 class Var:
@@ -128,7 +128,8 @@ class WengertList:
                     f"Input {var.name} of the Wengert list has shape {var.aval.shape}, got {aval_of(leaf).shape}. A list "
                     "holds the shapes that it was traced with. Trace the function again with arguments of this shape."
                 )
-        return tree.unflatten(self.out_tree, evaluate(self, leaves))
+        taken = {id(leaf) for leaf in leaves} | {id(read(value)) for _, value in self.constants}
+        return tree.unflatten(self.out_tree, [core.owned(result, taken) for result in evaluate(self, leaves)])
 
     def check(self) -> None:
         """Verify the list: each variable is set once, before its use, and has the aval that the shape rules give."""
@@ -289,7 +290,7 @@ class StageTrace(Trace):
     def __init__(self, name: str = "f") -> None:
         super().__init__()
         self.program = WengertList([], name)
-        self._constants: dict[int, tuple[Var, Any]] = {}
+        self._constants: dict[int, tuple[Var, Any, Any]] = {}
         self._count = 0
 
     def input(self, aval: Aval, example: Any = None) -> Symbol:
@@ -327,13 +328,13 @@ class StageTrace(Trace):
         core.check_not_newer(value, self)
         if type(value) not in TRACED and type(value) is not np.ndarray:
             return Literal(value)
-        if id(value) not in self._constants:
-            var = Var(f"c{len(self._constants) + 1}", aval_of(value))
-            kept = guard(value)
-            self._constants[id(value)] = (var, value)  # holds the value, so that its id stays its own
-            self.program.constants.append((var, kept))
-            return var
-        var, _ = self._constants[id(value)]
+        known = self._constants.get(id(value))
+        if known is not None and unchanged(known[2], value):
+            return known[0]
+        var = Var(f"c{len(self.program.constants) + 1}", aval_of(value))
+        kept = guard(value)
+        self._constants[id(value)] = (var, value, kept)  # holds the value, so that its id stays its own
+        self.program.constants.append((var, kept))
         return var
 
     def aval(self, x: TracedArray) -> Aval:
@@ -342,8 +343,7 @@ class StageTrace(Trace):
     def constant(self, value: Any) -> TracedArray:
         atom = self.atom(value)
         if type(atom) is Literal:
-            atom = Var(f"c{len(self._constants) + 1}", atom.aval)
-            self._constants[id(atom)] = (atom, value)
+            atom = Var(f"c{len(self.program.constants) + 1}", atom.aval)
             self.program.constants.append((atom, value))
         return new_traced(Symbol, self, value, atom)  # type: ignore[no-any-return]
 

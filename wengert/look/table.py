@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich import box
 from rich.table import Table
-from wengert.transforms.jvp import jvp
-from wengert.transforms.trace import trace
-from wengert.transforms.vjp import vjp
+from rich.text import Text
 
-from wengert import tree
+from wengert import errors, tree
 from wengert.avals import Aval, is_differentiable
 from wengert.core import bind
 from wengert.graph import read
 from wengert.program import Literal, Var, WengertList, expression
+from wengert.transforms.jvp import jvp
+from wengert.transforms.trace import trace
+from wengert.transforms.vjp import vjp
+
+INPUTS = ("input", "constant")  # what stands in place of an expression on lines that compute nothing
 
 
 class Line(NamedTuple):
@@ -32,8 +37,9 @@ def lines(function: Callable[..., Any], *args: Any, tangents: Sequence[Any] | No
     """The Wengert list of `function` at `args`, line by line, with every value, tangent and adjoint.
 
     A tangent is the derivative of the line in the direction `tangents`: one entry per argument, of its structure and
-    shape. By default the first input moves, by 1 in each of its elements, and the others rest. An adjoint is the
-    derivative with respect to the line of the result (of the sum of its elements, where it has several).
+    shape, with None for what does not move. By default the first input moves, by 1 in each of its elements, and the
+    others rest. An adjoint is the derivative with respect to the line of the result (of the sum of its elements, where
+    it has several).
 
     Forwards, ẏ = Σ ∂y/∂xᵢ ẋᵢ; backwards, x̄ᵢ = Σ ȳ ∂y/∂xᵢ over the lines y that use xᵢ (Baydin, Pearlmutter, Radul and
     Siskind, JMLR 18, 2018, tables 2 and 3).
@@ -56,7 +62,7 @@ def lines(function: Callable[..., Any], *args: Any, tangents: Sequence[Any] | No
         return [env[var] for var in moving]
 
     rest = [_negative_zero(var.aval) for var in moving]
-    directions = _directions(program, tangents)
+    directions = _directions(program, args, tangents)
     seeds = [directions.get(var, np.zeros(var.aval.shape, var.aval.dtype)) for var in moving]
     _, line_tangents = jvp(every_line, tuple(rest), tuple(seeds))
     _, pullback = vjp(every_line, *rest)
@@ -65,15 +71,32 @@ def lines(function: Callable[..., Any], *args: Any, tangents: Sequence[Any] | No
     return [Line(var.name, text, value, *derivatives.get(var, (None, None))) for var, text, value in rows]
 
 
-def as_table(rows: Sequence[Line], title: str = "") -> Table:
+def cells(rows: Sequence[Line]) -> list[tuple[str, ...]]:
+    """The text of each row: line, value, tangent and adjoint, with decimal points under each other.
+
+    >>> for row in cells(lines(lambda x: (x + 1.0) * 0.25, 2.0)):
+    ...     print(" | ".join(row))
+    x1   input     | 2    | 1    | 0.25
+    v1 = x1 + 1.0  | 3    | 1    | 0.25
+    v2 = v1 * 0.25 | 0.75 | 0.25 | 1
+    """
+    names = max((len(row.name) for row in rows), default=0)
+    texts = max((len(row.expression) for row in rows), default=0)
+    whole = [
+        f"{row.name:<{names}} {' ' if row.expression in INPUTS else '='} {row.expression:<{texts}}" for row in rows
+    ]
+    numbers = [_aligned([_number(row[k]) for row in rows]) for k in (2, 3, 4)]
+    return list(zip(whole, *numbers, strict=True))
+
+
+def as_table(rows: Sequence[Line]) -> Table:
     """`rows` as a table for rich to print."""
-    table = Table(title=title or None, title_justify="left")
-    table.add_column("line", style="bold")
-    table.add_column("expression")
-    for heading in ("value", "tangent", "adjoint"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(row.name, row.expression, *map(_number, (row.value, row.tangent, row.adjoint)))
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("line", no_wrap=True)
+    for heading, style in (("value", ""), ("tangent ↓", "cyan"), ("adjoint ↑", "magenta")):
+        table.add_column(heading, style=style)
+    for row, texts in zip(rows, cells(rows), strict=True):
+        table.add_row(*map(Text, texts), style="dim" if row.expression == "constant" else None)
     return table
 
 
@@ -113,16 +136,31 @@ def _negative_zero(aval: Aval) -> Any:
     return aval.dtype.type(zero) if aval.scalar else np.full(aval.shape, zero, aval.dtype)
 
 
-def _directions(program: WengertList, tangents: Sequence[Any] | None) -> dict[Var, Any]:
+def _directions(program: WengertList, args: Sequence[Any], tangents: Sequence[Any] | None) -> dict[Var, Any]:
     if tangents is None:
         return {var: np.ones(var.aval.shape, var.aval.dtype) for var in program.inputs[:1]}
-    leaves = tree.flatten_like(program.in_tree, tuple(tangents), "tangents")
-    return dict(zip(program.inputs, leaves, strict=True))
+    given: list[Any] = []
+    for arg, tangent in zip_longest(args, tangents):
+        given += [None] * len(tree.flatten(arg)[0]) if tangent is None else tree.flatten_with_none(tangent)
+    if len(given) != len(program.inputs):
+        raise errors.StructureError(
+            f"The function has {len(program.inputs)} inputs, and {len(given)} tangents were given. Each input takes "
+            "one of its own shape. Give None for an argument that does not move."
+        )
+    return {var: leaf for var, leaf in zip(program.inputs, given, strict=True) if leaf is not None}
 
 
 def _number(value: Any) -> str:
     if value is None:
         return "—"
     if np.ndim(value) == 0:
-        return f"{value:.6g}"
+        return f"{value:.6g}" if np.asarray(value).dtype.kind in "iufc" else str(value)
     return np.array2string(np.asarray(value), precision=4, threshold=6, edgeitems=2)
+
+
+def _aligned(column: list[str]) -> list[str]:
+    """The texts with blanks around them: all of one width, and decimal points under each other."""
+    ends = [len(text) - text.find(".") if "." in text and "[" not in text else 0 for text in column]
+    padded = [text + " " * (max(ends) - end) for text, end in zip(column, ends, strict=True)]
+    width = max(map(len, padded), default=0)
+    return [text.rjust(width) for text in padded]

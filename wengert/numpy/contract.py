@@ -6,7 +6,7 @@ import functools
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -23,6 +23,7 @@ from wengert.numpy.table import (
     operands,
     shape_of,
 )
+from wengert.numpy.ufuncs import METHODS, WITH_AXES
 from wengert.ops import contract
 from wengert.ops.einsum import LETTERS, split
 from wengert.ops.einsum import einsum as einsum_primitive
@@ -44,13 +45,14 @@ def judge(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 # ---------------------------------------------------------------------------------------------------------- ufuncs
 
-UFUNCS.update({np.matmul: contract.matmul, np.vecdot: contract.vecdot})
+GUFUNCS: Final[dict[np.ufunc, Any]] = {np.matmul: contract.matmul, np.vecdot: contract.vecdot}
 if "matvec" in vars(np):  # NumPy 2.2
-    UFUNCS.update({np.matvec: contract.matvec, np.vecmat: contract.vecmat})
+    GUFUNCS.update({np.matvec: contract.matvec, np.vecmat: contract.vecmat})
+UFUNCS.update(GUFUNCS)
 
 
 def call_gufunc(
-    ufunc: np.ufunc, inputs: Sequence[Any], axes: Any = None, axis: Any = None, keepdims: bool = False
+    ufunc: np.ufunc, *inputs: Any, axes: Any = None, axis: Any = None, keepdims: bool = False
 ) -> Any:
     """matmul, vecdot, matvec or vecmat with the keywords that say where their core axes are."""
     arrays = operands(inputs)
@@ -71,6 +73,9 @@ def call_gufunc(
     return np.moveaxis(result, range(-len(rest[0]), 0), rest[0])
 
 
+WITH_AXES.update(dict.fromkeys(GUFUNCS, call_gufunc))
+
+
 def _axes_last(x: Any, axes: tuple[int, ...]) -> Any:
     return np.moveaxis(x, axes, range(-len(axes), 0))
 
@@ -81,6 +86,9 @@ def ufunc_outer(ufunc: np.ufunc, a: Any, b: Any, **kwargs: Any) -> Any:
     if ufunc is np.multiply and not kwargs:
         return contract.outer(a, b)
     return ufunc(np.reshape(a, (*shape_of(a), *(1,) * ndim_of(b))), b, **kwargs)
+
+
+METHODS["outer"] = ufunc_outer
 
 
 # ------------------------------------------------------------------------------------------------ products of pairs
@@ -356,7 +364,7 @@ def linalg_matmul(x1: Any, x2: Any, /) -> Any:
 
 @implements(np.linalg.vecdot)
 def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return np.vecdot(*operands((x1, x2))) if axis == -1 else call_gufunc(np.vecdot, (x1, x2), axis=axis)
+    return np.vecdot(*operands((x1, x2))) if axis == -1 else call_gufunc(np.vecdot, x1, x2, axis=axis)
 
 
 @implements(np.linalg.tensordot)

@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert import core, errors
 from wengert.core import TRACED
-from wengert.numpy.indexing import memory
+from wengert.numpy.indexing import layout
 from wengert.numpy.table import CREATORS, as_array, dtype_of, implements, ndim_of, shape_of
 
 
@@ -129,8 +129,8 @@ def asarray_by_like(
     x = array_by_like(like, a, dtype, copy=copy)
     if order not in ("C", "F") or type(a) not in TRACED:
         return x
-    flags = getattr(memory(x), "flags", None)
-    if flags is None or flags[f"{order}_CONTIGUOUS"]:
+    like_x = layout(x)
+    if like_x is None or like_x.flags[f"{order}_CONTIGUOUS"]:
         return x
     return np.copy(x, order)
 

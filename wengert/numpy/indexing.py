@@ -15,18 +15,8 @@ from wengert.core import PLAIN, TRACED, Batch, Dual, TracedArray, Variable, aval
 from wengert.graph import Leaf
 from wengert.numpy.operators import BINARY, COMPARISONS, UNARY
 from wengert.numpy.table import as_array, write_hook
-from wengert.ops.indexing import (
-    Index,
-    blank,
-    getitem,
-    is_array,
-    put_at,
-    read,
-    scatter_at,
-    setitem,
-    slots_of,
-    split_shape,
-)
+from wengert.ops.gathering import put_at, read, scatter_at, slots_of, split_shape
+from wengert.ops.indexing import Index, blank, getitem, is_array, setitem
 from wengert.ops.indexing import add_at as add_at_primitive
 from wengert.ops.vector import real_primitive
 
@@ -155,6 +145,24 @@ def memory(x: Any) -> Any:
     return x[(0,) * lanes] if lanes and isinstance(x, np.ndarray) and x.size else x
 
 
+def layout(x: Any) -> Any:
+    """A plain array with the memory order that NumPy's own would have in place of `x`; None where that is unknown.
+
+    A view is what it makes of its base, since what it holds after a write need not be a piece of the base's memory. A
+    member of a batch may be strided where NumPy's array is not, but its axes have the same order.
+    """
+    link = x._link
+    if link is not None and link.parent is not None:
+        base = layout(link.parent)
+        return None if base is None else link.read(base)
+    member = memory(x)
+    of_batch = False
+    while type(x) in TRACED:
+        of_batch = of_batch or type(x) is Batch
+        x = x._value
+    return np.empty_like(member) if of_batch else member if isinstance(member, np.ndarray) else None
+
+
 def write(target: TracedArray, contents: Any) -> None:
     """Fill a traced array with a result, as NumPy fills `out=`: casting "same_kind", no broadcasting of the target."""
     aval, given = target.aval, aval_of(contents)
@@ -186,7 +194,7 @@ write_hook.append(write)
 
 def _get_traced(x: Any, parts: Index) -> Any:
     if any(type(part) in TRACED and part.aval.dtype.kind == "b" for part in parts):
-        return Selection(x, parts)
+        return Selection(np.where(_mask(x, parts), x, 1).astype(x.aval.dtype, copy=False), parts)
     return read(x, _with_integers(parts))
 
 
@@ -260,7 +268,7 @@ class Selection:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, values: Any, parts: Index) -> None:
-        self.values = values  # at all places, chosen or not
+        self.values = values  # at all places; where not chosen, from a harmless 1
         self.parts = parts
 
     @staticmethod
@@ -422,4 +430,16 @@ for _name, _method in {
 }.items():
     setattr(TracedArray, _name, _method)
 
-__all__ = ["DESTINATION", "Flat", "Selection", "get", "memory", "plain_of", "put", "put_flat", "replace", "uncovered"]
+__all__ = [
+    "DESTINATION",
+    "Flat",
+    "Selection",
+    "get",
+    "layout",
+    "memory",
+    "plain_of",
+    "put",
+    "put_flat",
+    "replace",
+    "uncovered",
+]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wengert import core, errors
-from wengert.core import TRACED
+from wengert.core import TRACED, TracedArray
 from wengert.numpy.indexing import uncovered
 from wengert.numpy.table import (
     as_array,
@@ -21,7 +21,8 @@ from wengert.numpy.table import (
     shape_of,
 )
 from wengert.ops import shaping as ops
-from wengert.ops.indexing import ALL, SLOT, gather, getitem, setitem
+from wengert.ops.gathering import SLOT, gather
+from wengert.ops.indexing import ALL, blank, getitem, setitem
 
 
 def taken(x: Any, places: Any, axis: int = 0) -> Any:
@@ -176,7 +177,13 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     x = np.ravel(arr) if axis is None else arr
     axis = 0 if axis is None else axis
     length = shape_of(x)[negative_axis(axis, ndim_of(x))]
-    return taken(x, np.delete(np.arange(length), uncovered(obj)), axis)
+    obj = uncovered(obj)
+    try:
+        places = np.delete(np.arange(length), obj)
+    except IndexError:
+        np.delete(blank(shape_of(x)), obj, axis)  # NumPy's own error, which names the axis
+        raise
+    return taken(x, places, axis)
 
 
 @implements(np.insert)
@@ -186,7 +193,11 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     values = as_array(values).astype(dtype_of(x), copy=False)
     obj = uncovered(obj)
     length = shape_of(x)[axis]
-    count = np.insert(np.arange(length), obj, 0).size - length
+    try:
+        count = np.insert(np.arange(length), obj, 0).size - length
+    except IndexError:
+        np.insert(blank(shape_of(x)), obj, 0, axis)  # NumPy's own error, which names the axis
+        raise
     if count == 1 and np.ndim(obj) == 0 and not isinstance(obj, slice):  # at one place: as many as `values` has
         values = np.moveaxis(values[(None,) * (ndim_of(x) - ndim_of(values))], 0, axis)
         count = shape_of(values)[axis]
@@ -265,3 +276,16 @@ def stack_nested(value: Any) -> Any:
 
 
 core.stack_objects.append(stack_nested)
+
+
+def _as_object(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+    """Traced arrays can be elements of an object array, and are stacked where that meets wengert; else they refuse."""
+    if dtype is None or np.dtype(dtype) != object:
+        return refuse_conversion(self)
+    holder = np.empty((), object)
+    holder[()] = self
+    return holder
+
+
+refuse_conversion: Any = TracedArray.__array__  # type: ignore[attr-defined]
+setattr(TracedArray, "__array__", _as_object)  # noqa: B010

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,8 +25,8 @@ from wengert.core import (
     weaken,
 )
 from wengert.graph import Leaf
-from wengert.numpy.table import array_function, write
-from wengert.numpy.ufuncs import call_ufunc
+from wengert.numpy.table import array_function, rehearse, write
+from wengert.numpy.ufuncs import call_ufunc, surely_fits
 from wengert.ops.vector import fit_dtype
 
 BINARY: Final = {
@@ -48,17 +49,64 @@ def _takes(other: Any) -> bool:
 def _apply(ufunc: np.ufunc, self: Any, x: Any, y: Any) -> Any:
     primitive = core.UFUNCS.get(ufunc)
     out = call_ufunc(ufunc, "__call__", (x, y), {}) if primitive is None else core.bind(primitive, x, y)
-    if type(self._value) is not np.ndarray and is_weak(x) and is_weak(y):
-        return tuple(map(weaken, out)) if type(out) is tuple else weaken(out)
+    return out if type(self._value) is np.ndarray else _settled(out, ufunc, x, y)
+
+
+def _settled(out: Any, ufunc: np.ufunc, *operands: Any) -> Any:
+    """A scalar result, with the type and the last bit that Python's and NumPy's scalar operators give.
+
+    They are not always those of the ufunc: Python numbers stay Python numbers, and scalar loops round differently from
+    vector ones. Infinities and NaN keep what the ufunc says, where Python would raise or NumPy warn again.
+    """
+    if type(out) is tuple:
+        return tuple(weaken(y) for y in out) if all(map(is_weak, operands)) else out
+    plain = [_bottom(x) for x in (out, *operands)]
+    if any(x is None or type(x) is np.ndarray for x in plain) or not np.isfinite(plain[0]):
+        return out
+    value = SCALAR[ufunc](*plain[1:])
+    if type(out) not in TRACED:
+        return value
+    inner = out
+    while type(inner._value) in TRACED:
+        inner = inner._value
+    if isinstance(value, complex) <= isinstance(inner._value, complex):
+        inner._value = value
     return out
 
 
-def _forward(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+def _bottom(x: Any) -> Any:
+    """The number under a traced scalar; None where there is none, as under a Batch."""
+    while type(x) in TRACED:
+        if type(x) is Batch:
+            return None
+        x = x._value
+    return x
+
+
+SCALAR: Final = {
+    **{ufunc: getattr(operator, {"and": "and_", "or": "or_"}.get(name, name)) for name, ufunc in BINARY.items() if name != "divmod"},
+    **{ufunc: getattr(operator, name) for name, ufunc in UNARY.items()},
+    np.divmod: divmod,
+}
+
+
+def _direct(ufunc: np.ufunc) -> tuple[Any, frozenset[type]]:
+    """The primitive of an operator, and what self holds where it can be applied at once, since nothing is to settle.
+
+    That is an array, or a NumPy scalar in the operations that have but one correctly rounded answer.
+    """
     primitive = core.UFUNCS.get(ufunc)
+    if primitive is None:
+        return None, frozenset()
+    exact = ufunc in (np.add, np.subtract, np.multiply, np.divide)
+    return primitive, frozenset({ndarray, float64} if exact else {ndarray})
+
+
+def _forward(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    primitive, kinds = _direct(ufunc)
 
     def forward(self: Any, other: Any) -> Any:
-        kind = type(self._value)
-        if primitive is not None and (kind is ndarray or kind is float64) and type(other) in OPERANDS:
+        if type(self._value) in kinds and type(other) in OPERANDS:
             return self._trace.process_two(primitive, self, other)
         return _apply(ufunc, self, self, other) if _takes(other) else NotImplemented
 
@@ -66,18 +114,19 @@ def _forward(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
 
 
 def _reflected(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
-    primitive = core.UFUNCS.get(ufunc)
+    primitive, kinds = _direct(ufunc)
 
     def reflected(self: Any, other: Any) -> Any:
-        kind = type(self._value)
-        if primitive is not None and (kind is ndarray or kind is float64) and type(other) in OPERANDS:
+        if type(self._value) in kinds and type(other) in OPERANDS:
             return self._trace.process_two(primitive, other, self)
         return _apply(ufunc, self, other, self) if _takes(other) else NotImplemented
 
     return reflected
 
 
-def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+def _in_place(name: str, ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    numpys = getattr(operator, f"i{name}")
+
     def in_place(self: Any, other: Any) -> Any:
         if not _takes(other):
             return NotImplemented
@@ -85,6 +134,8 @@ def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
             out = _apply(ufunc, self, self, other)
             return _step(self, out) if _is_parameter(self) else out
         core.check_writable(self)
+        if not surely_fits(ufunc, (self, other), self):
+            rehearse(numpys, (self, other), {})
         write(self, _apply(ufunc, self, self, other))
         return self
 
@@ -112,7 +163,7 @@ def _step(x: Any, out: Any) -> Any:
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
     def unary(self: Any) -> Any:
         out = ufunc(self)
-        return weaken(out) if type(self._value) is not np.ndarray and is_weak(self) else out
+        return out if type(self._value) is np.ndarray else _settled(out, ufunc, self)
 
     return unary
 
@@ -124,12 +175,17 @@ def _comparison(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     return comparison
 
 
+QUICK_POWERS: Final = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}  # NumPy's own shortcuts for x ** y
+
+
 def _power(self: Any, other: Any, modulo: Any = None) -> Any:
     if modulo is not None or not _takes(other):
         return NotImplemented
-    if type(other) is int and other == 2 and self.aval.dtype.kind in "fc":
-        out = np.square(self)  # NumPy's own choice for x ** 2
-        return weaken(out) if type(self._value) is not np.ndarray and is_weak(self) else out
+    if type(other) in (int, float) and self.aval.dtype.kind in "fc":
+        quick = QUICK_POWERS.get(other)
+        if quick is np.square or (quick is not None and self.aval.shape):
+            out = quick(self)
+            return out if type(self._value) is np.ndarray else _settled(out, np.power, self, other)
     return _FORWARD_POWER(self, other)
 
 
@@ -150,7 +206,7 @@ for _name, _ufunc in BINARY.items():
     attach(f"__{_name}__", _forward(_ufunc))
     attach(f"__r{_name}__", _reflected(_ufunc))
     if _name != "divmod":
-        attach(f"__i{_name}__", _in_place(_ufunc))
+        attach(f"__i{_name}__", _in_place(_name, _ufunc))
 for _name, _ufunc in COMPARISONS.items():
     attach(f"__{_name}__", _comparison(_ufunc))
 for _name, _ufunc in UNARY.items():

@@ -22,9 +22,10 @@ from wengert.numpy.table import (
     shape_of,
 )
 from wengert.numpy.ufuncs import METHODS
-from wengert.ops import indexing as ops
 from wengert.ops import sorting
-from wengert.ops.indexing import ALL, SLOT, blank
+from wengert.ops.gathering import SLOT, gather, read
+from wengert.ops.indexing import ALL, Index, blank
+from wengert.ops.indexing import where as where_primitive
 
 WHERE = "Use np.where(mask, x, other), or where=mask in a reduction."
 
@@ -37,10 +38,10 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     x, axis = (np.ravel(x), 0) if axis is None else (x, negative_axis(axis, ndim_of(x)) + ndim_of(x))
     places = sorting.take_positions(as_array(indices), length=shape_of(x)[axis], axis=axis, mode=mode)
     i = np.expand_dims(places, 0)
-    return deliver(ops.gather(x, i, index=(*(ALL,) * axis, SLOT)), out)
+    return deliver(gather(x, i, index=(*(ALL,) * axis, SLOT)), out)
 
 
-def _along(arr: Any, indices: Any, axis: int | None) -> tuple[Any, ops.Index]:
+def _along(arr: Any, indices: Any, axis: int | None) -> tuple[Any, Index]:
     """The array and the index of np.take_along_axis and np.put_along_axis."""
     indices = as_array(indices)
     if dtype_of(indices).kind not in "iu":
@@ -62,7 +63,7 @@ def _along(arr: Any, indices: Any, axis: int | None) -> tuple[Any, ops.Index]:
 @implements(np.take_along_axis)
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     arr, index = _along(as_array(arr), indices, axis)
-    return ops.read(arr, tuple(plain_or_traced(part) for part in index))
+    return read(arr, tuple(plain_or_traced(part) for part in index))
 
 
 def plain_or_traced(part: Any) -> Any:
@@ -146,7 +147,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
         return np.nonzero(condition)
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
-    return ops.where(condition, x, y)
+    return where_primitive(condition, x, y)
 
 
 @implements(np.select)
@@ -161,7 +162,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
             raise TypeError(f"invalid entry {k} in condlist: should be boolean ndarray")
     result = default if type(default) in core.PLAIN else as_array(default)
     for condition, choice in zip(conditions[::-1], choicelist[::-1], strict=True):
-        result = ops.where(condition, choice, result)
+        result = where_primitive(condition, choice, result)
     return result
 
 

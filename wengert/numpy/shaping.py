@@ -13,7 +13,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from wengert import core, errors
 from wengert.core import READ_ONLY, TRACED, TracedArray, aval_of, bind, link_view
-from wengert.numpy.indexing import DESTINATION, get, memory, replace
+from wengert.numpy.indexing import DESTINATION, get, layout, replace
 from wengert.numpy.table import as_array, dtype_of, implements, ndim_of, negative_axis, shape_of
 from wengert.ops import shaping as ops
 from wengert.ops.elementwise import imag as imag_primitive
@@ -24,22 +24,12 @@ from wengert.ops.vector import broadcast_primitive, cast_primitive, real_primiti
 # ----------------------------------------------------------------------------------------------------------- reshape
 
 
-def _settle(x: Any) -> None:
-    """Re-read a view that was written to, so that what it holds has again the memory order that NumPy's view has."""
-    link = x._link
-    while link is not None and link.parent is not None:
-        link.seen = -1
-        link = link.parent._link
-    if x._link is not None:
-        core.refresh(x)
-
-
 def _order_of(x: Any, order: str) -> str:
     """C or F, where the order depends on memory."""
     if order != "A":
         return order
-    flags = getattr(memory(x), "flags", None)
-    return "F" if flags is not None and flags.fnc else "C"
+    like = layout(x)
+    return "F" if like is not None and like.flags.fnc else "C"
 
 
 def _reshaped(x: Any, shape: tuple[int, ...], order: str) -> Any:
@@ -52,10 +42,9 @@ def _reshape(x: Any, shape: Any, order: str, copy: bool | None = None) -> Any:
     """A view that can be read but not written, where NumPy would view; else a copy."""
     order = _order_of(x, order)
     new = blank(x.aval.shape).reshape(shape, order=order).shape  # NumPy's own errors, and what −1 stands for
-    _settle(x)
     y = _reshaped(x, new, order)
-    before, after = memory(x), memory(y)
-    views = not x.aval.scalar and (before is None or np.may_share_memory(before, after))
+    like = None if x.aval.scalar else layout(x)
+    views = not x.aval.scalar and (like is None or np.may_share_memory(like, like.reshape(new, order=order)))
     if copy is False and not views:
         raise ValueError("Unable to avoid creating a copy while creating an array as requested.")
     return link_view(y, x, partial(_reshaped, shape=new, order=order), None) if views and not copy else y
@@ -72,7 +61,8 @@ def _reshape_method(self: Any, /, *shape: Any, order: Any = "C", copy: bool | No
 
 def _by_memory(x: Any) -> Any:
     """The transpose of x whose C order is the order of its memory."""
-    strides = getattr(memory(x), "strides", (0,) * x.ndim)
+    like = layout(x)
+    strides = (0,) * x.ndim if like is None else like.strides
     return np.transpose(x, sorted(range(x.ndim), key=lambda k: -abs(strides[k])))
 
 

@@ -43,7 +43,28 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any)
             return CREATORS[function](self, *args, **kwargs)
         name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
         raise errors.unsupported(name, REFUSED.get(function, ""))
+    if type(kwargs.get("out")) in TRACED:
+        rehearse(function, args, kwargs)
     return implementation(*args, **kwargs)
+
+
+def rehearse(function: Any, args: Any, kwargs: Any) -> None:
+    """Call NumPy's function on plain stand-ins, so that a result that does not fit `out=` raises NumPy's own error."""
+    with np.errstate(all="ignore"):
+        function(*stand_in(tuple(args)), **stand_in(kwargs))
+
+
+def stand_in(value: Any) -> Any:
+    """Plain arrays of ones in place of traced ones, of the same shapes and dtypes."""
+    kind = type(value)
+    if kind in TRACED:
+        aval = value.aval
+        return aval.dtype.type(1) if aval.scalar else np.ones(aval.shape, aval.dtype)
+    if kind is tuple or kind is list:
+        return kind(stand_in(item) for item in value)
+    if kind is dict:
+        return {key: stand_in(item) for key, item in value.items()}
+    return value
 
 
 def deliver(result: Any, out: Any) -> Any:

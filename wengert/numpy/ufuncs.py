@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from wengert import core, errors
 from wengert.core import REGISTRY, TRACED, UFUNCS, aval_of, bind
-from wengert.numpy.table import as_array, deliver, dtype_of, implements, negative_axes, shape_of, write
+from wengert.numpy.table import as_array, deliver, dtype_of, implements, negative_axes, rehearse, shape_of, write
 from wengert.ops import elementwise, vector
 from wengert.ops.elementwise import absolute, absolute_complex, divmod_, frexp, modf, round_, sign, sign_complex
 
@@ -24,6 +25,7 @@ del UFUNCS[np.absolute], UFUNCS[np.sign]  # these depend on the dtype
 
 CHOSEN: Final[dict[np.ufunc, Callable[..., Any]]] = {}  # ufuncs whose primitive is chosen at the call
 METHODS: Final[dict[str, Callable[..., Any]]] = {}  # "reduce", "accumulate", …: (ufunc, *inputs, **kwargs)
+WITH_AXES: Final[dict[np.ufunc, Callable[..., Any]]] = {}  # ufuncs with core axes, of which keywords say where they are
 NOT_AT_1: Final = {np.arctanh: 0.0, np.arctan2: 1.0}  # a harmless argument for masked-out elements, where 1 is not one
 
 
@@ -48,6 +50,8 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         entry = METHODS.get(method)
         if entry is None:
             raise errors.unsupported(f"numpy.{ufunc.__name__}.{method}")
+        if type(kwargs.get("out", (None,))[0]) in TRACED:
+            rehearse(getattr(ufunc, method), inputs, kwargs)
         return entry(ufunc, *inputs, **kwargs)
     function = UFUNCS.get(ufunc) or CHOSEN.get(ufunc)
     if function is None:
@@ -73,20 +77,26 @@ def _call_with_keywords(
     subok: bool = True,
     **unknown: Any,
 ) -> Any:
-    if unknown:
-        raise errors.unsupported_keyword(f"numpy.{ufunc.__name__}", ", ".join(f"{k}=" for k in unknown))
     outs = out if isinstance(out, tuple) else (out,) * ufunc.nout
     for target in outs:
+        if target is not None and not isinstance(target, np.ndarray | core.TracedArray):
+            raise TypeError("return arrays must be of ArrayType")
         if target is not None and type(target) not in TRACED:
             raise errors.write_into_plain(f"numpy.{ufunc.__name__} with out=")
+    if ufunc in WITH_AXES and unknown.keys() <= {"axes", "axis", "keepdims"}:
+        function = functools.partial(WITH_AXES[ufunc], ufunc, **unknown)
+    elif unknown:
+        raise errors.unsupported_keyword(f"numpy.{ufunc.__name__}", ", ".join(f"{k}=" for k in unknown))
     inputs = tuple(as_array(x) if type(x) not in core.PLAIN else x for x in inputs)
     avals = [aval_of(x) for x in inputs]
     if dtype is not None or casting != "same_kind":
         # NumPy's own answer, and its own error, on no elements
-        probe = [a.dtype.type(1).item() if a.weak else np.ones((0,) * bool(a.shape) or (1,), a.dtype) for a in avals]
+        probe = [a.dtype.type(1).item() if a.weak else np.ones((0,) * len(a.shape) or (1,), a.dtype) for a in avals]
         ufunc(*probe, dtype=dtype, casting=casting)
         if dtype is not None:
             inputs = tuple(vector.fit_dtype(x, aval_of(x)._replace(dtype=np.dtype(dtype))) for x in inputs)
+    if any(target is not None and not surely_fits(ufunc, inputs, target) for target in outs):
+        rehearse(ufunc, inputs, {"out": outs, **unknown})
     if where is True:
         result = function(*inputs)
     else:
@@ -102,6 +112,15 @@ def _call_with_keywords(
     if ufunc.nout > 1:
         return tuple(deliver(y, target) for y, target in zip(result, outs, strict=True))
     return deliver(result, outs[0])
+
+
+def surely_fits(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any) -> bool:
+    """Whether an elementwise result surely fits into `out`: real numbers of its shape, into a floating array."""
+    target = aval_of(out)
+    if ufunc.signature is not None or target.dtype.kind != "f":
+        return False
+    avals = [aval_of(x if type(x) in core.PLAIN else as_array(x)) for x in inputs]
+    return all(a.dtype.kind in "fiub" and a.shape in ((), target.shape) for a in avals)
 
 
 core.call_ufunc.append(call_ufunc)

@@ -11,7 +11,7 @@ linear algebra functions" (2010) for QR; Golub and Pereyra, SIAM J. Numer. Anal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from wengert.avals import Aval, Shape
 from wengert.core import aval_of
 from wengert.ops.contract import adjoint, conj, swap
 from wengert.ops.kinds import Discrete, General
-from wengert.ops.linalg import column, eye_like, hermitian, inexact, pinv, positive_definite, regular, row
-from wengert.ops.norms import or_one
+from wengert.ops.linalg import column, eye_like, hermitian, inexact, pinv, positive_definite, regular, row, triangle
+from wengert.ops.norms import or_infinite
 from wengert.ops.vector import looped, real_dtype, trailing
 
 Dtype = np.dtype[Any]
@@ -39,16 +39,11 @@ def _turning(*shape: int) -> Callable[..., Any]:
 
 def _gaps(w: Any) -> Any:
     """1/(w_j − w_i), and 0 where they are equal."""
-    gaps = row(w) - column(w)
-    return np.where(np.equal(gaps, 0), 0.0, np.divide(1, or_one(gaps)))
+    return np.divide(1, or_infinite(row(w) - column(w)))
 
 
 def _diagonal(x: Any) -> Any:
     return np.diagonal(x, axis1=-2, axis2=-1)
-
-
-def _safe_reciprocal(s: Any) -> Any:
-    return np.where(np.equal(s, 0), 0.0, np.divide(1, or_one(s)))
 
 
 # ------------------------------------------------------------------------------------------------------------ eigh
@@ -61,15 +56,27 @@ def _eigh_push(a_dot: Any, out: Any, *, uplo: str) -> Any:
     return np.real(_diagonal(d)), v @ (_gaps(w) * d)
 
 
+# From the plain transpose of each step:   D̄ = diag λ̄ + F∘(Vᵀ V̄),  S̄ = conj(V) D̄ Vᵀ,  Ā = Φ(S̄ + S̄ᴴ), Φ as for cholesky
+def _eigh_pull(cts: Sequence[Any], into: Aval, out: Any, *, uplo: str) -> Any:
+    w, v = out
+    w_ct, v_ct = cts
+    bar = 0.0 if v_ct is None else _gaps(w) * (swap(v) @ v_ct)
+    if w_ct is not None:
+        bar = bar + eye_like(v) * row(w_ct)
+    whole = conj(v) @ bar @ swap(v)
+    return (whole + adjoint(whole)) * triangle(into.shape[-1], into.dtype, uplo)
+
+
 def _values_shape(a: Aval, **_: Any) -> Found:
     return a.shape[:-1], real_dtype(inexact(a))
 
 
-eigh = General(
+eigh = General(  # the pullback for small matrices' sake, as in `linalg.py`
     "eigh",
     lambda a, *, uplo: tuple(np.linalg.eigh(a, uplo)),
     shape=lambda a, *, uplo: [_values_shape(a), (a.shape, inexact(a))],
     pushforward=(_eigh_push,),
+    pullback=(_eigh_pull,),
     batch=trailing,
     multiple=True,
     examples=[(positive_definite(3, 3), {"uplo": "L"}), (positive_definite(2, 2, 2), {"uplo": "U"}),
@@ -156,8 +163,8 @@ def _svd_push(a_dot: Any, out: Any, *, full: bool) -> Any:
     u, v = u_full[..., :k], adjoint(vh_full[..., :k, :])
     b = adjoint(u) @ a_dot @ v
     s_row, s_column = row(s), column(s)
-    f = _gaps(s) * _safe_reciprocal(s_row + s_column)
-    inverse = row(_safe_reciprocal(s))
+    f = np.divide(_gaps(s), or_infinite(s_row + s_column))
+    inverse = row(np.divide(1, or_infinite(s)))
     turn_u = f * (b * s_row + s_column * adjoint(b))
     if aval_of(b).dtype.kind == "c":
         turn_u = turn_u + 1j * (np.imag(b) * inverse * eye_like(b))

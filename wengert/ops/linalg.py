@@ -344,7 +344,7 @@ slogdet = General(  # the pullback for small matrices' sake
 # Ȧ is what the triangle that NumPy reads says: Φ(Ȧ) + Φ(Ȧ)ᴴ, or its mirror image where it reads the upper one.
 
 
-def _triangle(n: int, dtype: Dtype, uplo: str) -> Any:
+def triangle(n: int, dtype: Dtype, uplo: str) -> Any:
     """1 in a triangle, ½ on its diagonal."""
     mask = np.tri(n, dtype=real_dtype(dtype)) - np.eye(n, dtype=real_dtype(dtype)) / 2
     return mask if uplo == "L" else mask.T
@@ -353,7 +353,7 @@ def _triangle(n: int, dtype: Dtype, uplo: str) -> Any:
 def hermitian(a_dot: Any, uplo: str) -> Any:
     """The Hermitian matrices that a triangle determines."""
     aval = aval_of(a_dot)
-    half = a_dot * _triangle(aval.shape[-1], aval.dtype, uplo)
+    half = a_dot * triangle(aval.shape[-1], aval.dtype, uplo)
     return half + adjoint(half)
 
 
@@ -361,7 +361,7 @@ def _cholesky_push(a_dot: Any, out: Any, *, upper: bool) -> Any:
     factor = adjoint(out) if upper else out
     inverse = inv(factor)
     inner = inverse @ hermitian(a_dot, "U" if upper else "L") @ adjoint(inverse)
-    factor_dot = factor @ (inner * _triangle(aval_of(out).shape[-1], aval_of(out).dtype, "L"))
+    factor_dot = factor @ (inner * triangle(aval_of(out).shape[-1], aval_of(out).dtype, "L"))
     return adjoint(factor_dot) if upper else factor_dot
 
 
@@ -370,8 +370,8 @@ def _cholesky_pull(ct: Any, into: Aval, out: Any, *, upper: bool) -> Any:
     n, dtype = into.shape[-1], into.dtype
     factor, factor_ct = (adjoint(out), adjoint(ct)) if upper else (out, ct)
     inverse = inv(factor)
-    whole = swap(inverse) @ ((swap(factor) @ factor_ct) * _triangle(n, dtype, "L")) @ conj(inverse)
-    return (whole + adjoint(whole)) * _triangle(n, dtype, "U" if upper else "L")
+    whole = swap(inverse) @ ((swap(factor) @ factor_ct) * triangle(n, dtype, "L")) @ conj(inverse)
+    return (whole + adjoint(whole)) * triangle(n, dtype, "U" if upper else "L")
 
 
 cholesky = General(  # the pullback for small matrices' sake

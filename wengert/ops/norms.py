@@ -23,9 +23,9 @@ Found = tuple[Shape, np.dtype[Any]]
 # n = (Σ |x|²)^½:   ṅ = Re Σ conj(x) ẋ / n.   At 0, where n has a minimum and no derivative, it is 0.
 
 
-def or_one(n: Any) -> Any:
-    """`n`, and 1 where it is 0: a divisor."""
-    return np.where(np.equal(n, 0), 1.0, n)
+def or_infinite(x: Any) -> Any:
+    """`x`, and ∞ where it is 0: a divisor by which quotients, and all their derivatives, are 0 there."""
+    return np.where(np.equal(x, 0), np.inf, x)
 
 
 def _kept_shape(aval: Aval, axis: Any) -> Shape:
@@ -41,13 +41,13 @@ def _norm_shape(x: Aval, *, axis: Any, keepdims: bool, **_: Any) -> Found:
 
 
 def _norm_push(x_dot: Any, x: Any, out: Any, *, axis: Any, keepdims: bool) -> Any:
-    direction = np.divide(x, or_one(np.reshape(out, _kept_shape(aval_of(x), axis))))
+    direction = np.divide(x, or_infinite(np.reshape(out, _kept_shape(aval_of(x), axis))))
     return np.sum(np.real(scale(x_dot, conj(direction))), axis=axis, keepdims=keepdims)
 
 
 def _norm_pull(ct: Any, into: Aval, x: Any, out: Any, *, axis: Any, keepdims: bool) -> Any:
     shape = _kept_shape(into, axis)
-    return scale(np.reshape(ct, shape), conj(np.divide(x, or_one(np.reshape(out, shape)))))
+    return scale(np.reshape(ct, shape), conj(np.divide(x, or_infinite(np.reshape(out, shape)))))
 
 
 def _norm_batch(primitive: Primitive, size: int, args: Sequence[Any], mapped: Sequence[bool], params: Any) -> Any:
@@ -82,7 +82,7 @@ norm = General(
 # n = (Σ x^p)^(1/p) for x = |…| ≥ 0:   ṅ = Σ (x/n)^(p−1) ẋ, in which nothing overflows.  0 where n = 0
 def _power_norm_push(x_dot: Any, x: Any, out: Any, *, order: float, axis: Any, keepdims: bool) -> Any:
     n = np.reshape(out, _kept_shape(aval_of(x), axis))
-    ratio = np.where(np.equal(n, 0), 0.0, np.power(np.divide(x, or_one(n)), order - 1))
+    ratio = np.where(np.equal(n, 0), 0.0, np.power(np.divide(x, or_infinite(n)), order - 1))
     return np.sum(scale(x_dot, ratio), axis=axis, keepdims=keepdims)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert.avals import Aval, Shape
 from wengert.core import Primitive, aval_of, bind
-from wengert.ops.indexing import SLOT, along, scatter_at
+from wengert.ops.gathering import SLOT, along, scatter_at
 from wengert.ops.kinds import Discrete, General
 from wengert.ops.vector import looped, scale, trailing
 

@@ -17,6 +17,7 @@ from wengert.errors import WengertError
 Array = NDArray[np.float64]
 CLASSES = (4, 9)
 HELD_OUT = 5  # one digit in so many is held out where the data come without a test set of their own
+INSTALL = "pip install scikit-learn sympy"  # what the extra `tour` holds; a checkout is not on the package index
 MAGIC = {"images": 0x00000803, "labels": 0x00000801}  # unsigned bytes, three axes or one
 
 
@@ -44,7 +45,15 @@ def load(directory: Path | None, seed: int) -> Digits:
 
     The same seed gives the same order and the same split. Raises `TourError` where the digits cannot be had.
     """
-    return _load_uci(seed) if directory is None else _load_mnist(directory, seed)
+    if directory is None:
+        return _load_uci(seed)
+    try:
+        return _load_mnist(directory, seed)
+    except OSError as error:
+        raise TourError(
+            f"The folder {directory} cannot be read ({error.strerror}). --data names the folder that holds MNIST's "
+            "files. Give one that you may read, or leave --data out to learn from the digits inside scikit-learn."
+        ) from None
 
 
 def _load_uci(seed: int) -> Digits:
@@ -53,24 +62,25 @@ def _load_uci(seed: int) -> Digits:
     except ImportError:
         raise TourError(
             "scikit-learn is not installed. The UCI handwritten digits that the tour learns from ship inside it. "
-            "Install it with `pip install 'wengert[tour]'`, or point --data at a folder with MNIST's files."
+            f"Install it with `{INSTALL}`, or point --data at a folder with MNIST's files."
         ) from None
     found: Any = load_digits()
-    images, labels = _shuffled(*_fours_and_nines(found.images / 16.0, found.target), seed)
+    images, labels = _fours_and_nines(found.images, found.target, 16.0, seed)
     return _split(f"UCI handwritten digits ({len(labels)} fours and nines, 8×8)", images, labels)
 
 
 def _load_mnist(directory: Path, seed: int) -> Digits:
     if not directory.is_dir():
+        what = f"{directory} is a file, not a folder" if directory.exists() else f"There is no folder {directory}"
         raise TourError(
-            f"There is no folder {directory}. --data names the folder that holds MNIST's files. Give an existing "
+            f"{what}. --data names the folder that holds MNIST's files. Give an existing "
             "folder, or leave --data out to learn from the digits that ship inside scikit-learn."
         )
-    images, labels = _shuffled(*_fours_and_nines(*_read_pair(directory, "train")), seed)
+    images, labels = _fours_and_nines(*_read_pair(directory, "train"), 255.0, seed)
     source = f"MNIST in {directory} (fours and nines, {images.shape[1]}×{images.shape[2]})"
     if not any(_find(directory, "t10k", part) for part in MAGIC):
         return _split(source, images, labels)
-    held_images, held_labels = _shuffled(*_fours_and_nines(*_read_pair(directory, "t10k")), seed)
+    held_images, held_labels = _fours_and_nines(*_read_pair(directory, "t10k"), 255.0, seed)
     if held_images.shape[1:] != images.shape[1:]:
         raise TourError(
             f"The test images in {directory} are {_times(held_images.shape[1:])} pixels, the training images "
@@ -80,20 +90,17 @@ def _load_mnist(directory: Path, seed: int) -> Digits:
     return _digits(source, images, labels, held_images, held_labels)
 
 
-def _fours_and_nines(images: Array, labels: NDArray[Any]) -> tuple[Array, Array]:
-    chosen = np.isin(labels, CLASSES)
-    return images[chosen], (labels[chosen] == CLASSES[1]).astype(np.float64)
-
-
-def _shuffled(images: Array, labels: Array, seed: int) -> tuple[Array, Array]:
-    if len(labels) < HELD_OUT or np.ptp(labels) == 0:
-        nines = int(labels.sum())
+def _fours_and_nines(images: NDArray[Any], labels: NDArray[Any], white: float, seed: int) -> tuple[Array, Array]:
+    """The images of both digits, with `white` scaled to 1, and their labels, shuffled."""
+    rows = np.flatnonzero(np.isin(labels, CLASSES))
+    is_nine = labels[rows] == CLASSES[1]
+    if len(rows) < HELD_OUT or is_nine.all() or not is_nine.any():
         raise TourError(
-            f"The data hold {len(labels) - nines} fours and {nines} nines. To tell one from the other, the network "
-            f"must see both, and at least {HELD_OUT} digits in all. Use a larger set."
+            f"The data hold {np.sum(~is_nine)} fours and {np.sum(is_nine)} nines. To tell one from the other, the "
+            f"network must see both, and at least {HELD_OUT} digits in all. Use a larger set."
         )
-    order = np.random.default_rng(seed).permutation(len(labels))
-    return images[order], labels[order]
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return images[rows[order]] / white, is_nine[order].astype(np.float64)
 
 
 def _split(source: str, images: Array, labels: Array) -> Digits:
@@ -120,8 +127,8 @@ def _find(directory: Path, role: str, part: str) -> Path | None:
     return next((directory / name for name in names if (directory / name).exists()), None)
 
 
-def _read_pair(directory: Path, role: str) -> tuple[Array, NDArray[np.uint8]]:
-    """The images, scaled to [0, 1], and the labels of MNIST's training ("train") or test ("t10k") set."""
+def _read_pair(directory: Path, role: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The images and the labels of MNIST's training ("train") or test ("t10k") set."""
     parts = {}
     for part in MAGIC:
         path = _find(directory, role, part)
@@ -138,7 +145,12 @@ def _read_pair(directory: Path, role: str) -> tuple[Array, NDArray[np.uint8]]:
             f"The {role} files in {directory} hold {len(images)} images and {len(labels)} labels. Each image needs "
             "its label, so the files are not of one data set, or one was cut. Download both again."
         )
-    return images / 255.0, labels
+    if 0 in images.shape[1:]:
+        raise TourError(
+            f"The {role} images in {directory} are {_times(images.shape[1:])} pixels. There is nothing in them to tell "
+            "a four from a nine by. Download them again."
+        )
+    return images, labels
 
 
 def read_idx(path: Path, magic: int) -> NDArray[np.uint8]:

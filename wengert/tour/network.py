@@ -70,8 +70,8 @@ def train(params: Params, digits: Digits, epochs: int, rng: np.random.Generator)
     yield _epoch(0, params, digits)
     for number in range(1, epochs + 1):
         order = rng.permutation(len(digits.train_y))
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
+        # Batches of nearly equal size: a last one of a single odd digit would throw the weights far off
+        for rows in np.array_split(order, math.ceil(len(order) / BATCH)):
             _, gradient = value_and_grad(params, digits.train_x[rows], digits.train_y[rows])
             params = {name: params[name] - RATE * gradient[name] for name in params}
         yield _epoch(number, params, digits)
@@ -91,7 +91,7 @@ def _epoch(number: int, params: Params, digits: Digits) -> Epoch:
 
 
 def difference_error(params: Params, x: Array, y: Array, rng: np.random.Generator, directions: int = 20) -> float:
-    """‖D − G‖ / ‖G‖, where G holds the gradient's components along random directions and D what central differences
+    """‖D − G‖ / ‖D‖, where G holds the gradient's components along random directions and D what central differences
     make of them."""
     _, gradient = wengert.value_and_grad(loss)(params, x, y)
     components, differences = [], []
@@ -105,13 +105,13 @@ def difference_error(params: Params, x: Array, y: Array, rng: np.random.Generato
 
 
 def torch_error(params: Params, x: Array, y: Array) -> float | None:
-    """‖g_torch − g‖ / ‖g‖ for the whole gradient, or None where PyTorch is not installed.
+    """‖g_torch − g‖ / ‖g_torch‖ for the whole gradient, or None where PyTorch cannot be imported.
 
     PyTorch runs the same network, with its own cross-entropy.
     """
     try:
         import torch  # takes seconds to import
-    except ImportError:
+    except (ImportError, OSError):  # not there, or without a library that it needs
         return None
     theirs = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
     hidden = torch.tanh(torch.tensor(x) @ theirs["W1"] + theirs["b1"])

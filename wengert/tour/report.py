@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wengert import tree
 from wengert.look import graph
-from wengert.look.table import Line
+from wengert.look.table import Line, cells
 from wengert.program import WengertList
 from wengert.tour.data import CLASSES, Array, Digits
 from wengert.tour.network import Epoch, Params, probability
@@ -60,15 +60,14 @@ def write(path: Path, findings: Findings) -> None:
 
 def page(findings: Findings) -> str:
     """The report as HTML that refers to nothing outside itself."""
-    digits, last = findings.digits, findings.epochs[-1]
+    digits, last, params = findings.digits, findings.epochs[-1], findings.epochs[-1].params
     torch = "not installed" if findings.torch_error is None else f"{findings.torch_error:.1e}"
     facts = [
-        ("held-out accuracy", f"{last.held_accuracy:.1%}"),
-        ("held-out cross-entropy", f"{last.held_loss:.4f}"),
-        ("gradient against central differences", f"{findings.difference_error:.1e}"),
-        ("gradient against PyTorch", torch),
+        ("accuracy on held-out digits", f"{last.held_accuracy:.1%}"),
+        ("cross-entropy on them", f"{last.held_loss:.4f}"),
+        ("gradient off central differences", f"{findings.difference_error:.1e}"),
+        ("gradient off PyTorch's", torch),
     ]
-    params = last.params
     names, _ = tree.flatten(({name: name for name in params}, "image", "label"))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -81,8 +80,9 @@ def page(findings: Findings) -> str:
 <body>
 <header>
 <h1>wengert tour</h1>
-<p>{escape(digits.source)}: {len(digits.train_y)} to learn from, {len(digits.held_y)} held out, {last.number} epochs,
-seed {findings.seed}.</p>
+<p>A two-layer network, written in plain NumPy, learnt to tell handwritten fours from nines. wengert gave the gradients.
+<br>Digits: {escape(digits.source)}; {len(digits.train_y)} to learn from, {len(digits.held_y)} held out. {last.number}
+epochs, seed {findings.seed}.</p>
 <dl>{"".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in facts)}</dl>
 </header>
 <section>
@@ -92,37 +92,44 @@ seed {findings.seed}.</p>
 </section>
 <section>
 <h2>What the network says</h2>
-<p>The {min(SHOWN, len(digits.held_y))} held-out digits on which it does worst, with what it takes each for and how
-probable it thinks that. Mistakes are marked.</p>
+<p>{verdict(last, digits)} Below are the {min(SHOWN, len(digits.held_y))} on which it does worst, each with what the
+network takes it for and how probable it thinks that.</p>
 <div class="digits">{"".join(_figures(params, digits))}</div>
 </section>
 <section>
 <h2>The graph of one example</h2>
-<p>The loss of one digit, as wengert recorded it: each box is a line of the Wengert list. Point at a box for its line
-and value.</p>
+<p>The loss of one digit, as wengert recorded it: each box is a line of the Wengert list, and data flow downwards. Point
+at a box for its line and value.</p>
 <div class="wide">{graph.svg(findings.example, "the loss of one digit", names=names, inline=True)}</div>
 <details><summary>The same as a list</summary><pre>{escape(str(findings.example))}</pre></details>
 </section>
 <section>
 <h2>One derivative, five ways</h2>
-<p>d/dx ln(sin x² + eˣ) at 1.5, and its distance from the value to 50 digits, {escape(findings.exact)}.</p>
+<p>d/dx ln(sin x² + eˣ) at 1.5, and the distance from its value to 50 digits, {escape(findings.exact)}.</p>
 {_table(("method", "derivative", "error"), [(d.method, repr(d.value), f"{d.error:.1e}") for d in findings.derivatives])}
 </section>
 <section>
 <h2>A Wengert list, read both ways</h2>
-<p>(x₁ + x₂) · sin x₁ at (1, 2). Tangents run down the list, for ẋ = (1, 0); adjoints run up.</p>
-{_table(("line", "expression", "value", "tangent", "adjoint"), [_cells(line) for line in findings.lines])}
+<p>(x1 + x2) · sin x1 at (1, 2). Tangents are computed downwards, here for a step of x1 alone; adjoints upwards, from
+the result.</p>
+{_table(("line", "value", "tangent ↓", "adjoint ↑"), cells(findings.lines))}
 </section>
 </body>
 </html>
 """
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    return line.name, line.expression, *(f"{number:.6g}" for number in (line.value, line.tangent, line.adjoint))
+def verdict(last: Epoch, digits: Digits) -> str:
+    """How many held-out digits are told apart, in a sentence."""
+    count = len(digits.held_y)
+    wrong = round((1.0 - last.held_accuracy) * count)
+    if wrong == 0:
+        return f"All {count} held-out digits are told apart."
+    return f"Of {count} held-out digits, {wrong} {'is' if wrong == 1 else 'are'} taken for the other."
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
@@ -223,7 +230,7 @@ body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var
   padding: 1.5rem; max-width: 64rem; }
 h1 { margin: 0; font-size: 1.9rem; }
 h2 { margin: 0 0 .3rem; font-size: 1.2rem; }
-p { margin: .2rem 0 .8rem; color: var(--quiet); }
+p { margin: .2rem 0 .8rem; color: var(--quiet); overflow-wrap: anywhere; }
 small { color: var(--quiet); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem 1.3rem;
   margin: 1.1rem 0; }
@@ -231,24 +238,26 @@ dl { display: flex; flex-wrap: wrap; gap: .8rem 2.4rem; margin: 1rem 0; }
 dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 dt { color: var(--quiet); }
 .wide { overflow-x: auto; }
-.curve { font: 12px system-ui, sans-serif; fill: var(--quiet); max-width: 100%; height: auto; }
+.curve { display: block; width: 100%; min-width: 34rem; max-width: 60rem; height: auto; font: 12px system-ui, sans-serif;
+  fill: var(--quiet); }
+.wengert-graph { display: block; margin: 0 auto; }
 .curve .grid { stroke: var(--line); }
 .curve polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .curve polyline.loss { stroke: var(--one); }
 .curve polyline.held_loss { stroke: var(--two); }
 .curve .loss:not(polyline) { fill: var(--one); }
 .curve .held_loss:not(polyline) { fill: var(--two); }
-.digits { display: grid; grid-template-columns: repeat(auto-fill, minmax(5.4rem, 1fr)); gap: .8rem; }
+.digits { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .9rem .8rem; }
 figure { margin: 0; text-align: center; line-height: 1.25; }
 figcaption { margin-top: .3rem; }
-figure img { width: 4.4rem; height: 4.4rem; image-rendering: pixelated; border: 2px solid var(--line);
+figure img { width: 5.2rem; height: 5.2rem; padding: 4px; background: #ffffff; border: 2px solid var(--line);
   border-radius: 8px; }
 figure.wrong img { border-color: var(--wrong); }
 figure.wrong figcaption { color: var(--wrong); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem 1.4rem .25rem 0; border-bottom: 1px solid var(--line); }
-th { color: var(--quiet); }
-td { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .9rem; }
+th, td { text-align: left; padding: .25rem 2.2rem .25rem 0; border-bottom: 1px solid var(--line); }
+th { color: var(--quiet); font-weight: 500; }
+td { font: .9rem ui-monospace, Menlo, Consolas, monospace; white-space: pre; }
 pre { overflow-x: auto; font-size: .85rem; }
 summary { cursor: pointer; margin-top: .8rem; color: var(--quiet); }
 """

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 import wengert
 from wengert.errors import WengertError
-from wengert.look.table import as_table, lines
+from wengert.look.table import Line, as_table, lines
 from wengert.program import WengertList
 from wengert.tour import data, network, report
 from wengert.tour.data import Digits, TourError
@@ -38,28 +43,27 @@ def run(directory: Path | None, out: Path, epochs: int, seed: int, console: Cons
     `TourError` where the digits, SymPy or the place of the report are missing; these are looked for before anything is
     computed. `WengertError` where a gradient is not what central differences or PyTorch say.
     """
+    started = time.perf_counter()
     check_place(out)
     exact = exact_derivative()
     digits = data.load(directory, seed)
 
-    console.rule("[bold]1  One derivative, five ways", align="left")
+    _heading(console, "1  One derivative, five ways")
     derivatives = differentiate(exact)
-    console.print(_derivatives_table(derivatives, exact))
+    _print_derivatives(derivatives, exact, console)
 
-    console.rule("[bold]2  A Wengert list, read both ways", align="left")
+    _heading(console, "2  A Wengert list, read both ways")
     rows = lines(product, 1.0, 2.0)
-    console.print(as_table(rows, "(x₁ + x₂) · sin x₁ at (1, 2), with tangents for ẋ = (1, 0)"))
-    x1, x2, *_, result = rows
-    console.print(f"Forwards, ẏ = {result.tangent:.6g}. Backwards, (x̄₁, x̄₂) = ({x1.adjoint:.6g}, {x2.adjoint:.6g}).\n")
+    _print_list(rows, console)
 
-    console.rule("[bold]3  Learning to tell four from nine", align="left")
+    _heading(console, "3  Learning to tell four from nine")
     rng = np.random.default_rng(seed)
     params = network.initial(digits.train_x.shape[1], rng)
-    console.print(f"{digits.source}: {len(digits.train_y)} to learn from, {len(digits.held_y)} held out")
+    _print_task(params, digits, console)
     difference_error, torch_error = check_gradient(params, digits, rng, console)
     history = learn(params, digits, epochs, rng, console)
 
-    console.rule("[bold]4  The report", align="left")
+    _heading(console, "4  The report")
     example = one_example(history[-1].params, digits)
     findings = Findings(derivatives, str(exact), rows, digits, difference_error, torch_error, history, example, seed)
     try:
@@ -69,20 +73,47 @@ def run(directory: Path | None, out: Path, epochs: int, seed: int, console: Cons
             f"The report could not be written to {out} ({error.strerror}). Everything else went well. Name another "
             "file with --out."
         ) from None
-    console.print(f"Loss curve, digits and the graph of one example: [bold]{out.resolve()}[/bold]", soft_wrap=True)
+    console.print("The loss curve, digits with their predictions and the graph of one example:")
+    console.print(Text(f"  {out.resolve()}", style="bold"), soft_wrap=True)
+    console.print(f"Open it in a browser. The tour took {time.perf_counter() - started:.1f} s.\n")
+    console.print(f"Your turn: start {_python()} and type")
+    console.print("  import numpy as np, wengert as wg\n  print(wg.trace(lambda x: x * np.sin(x))(2.0))", markup=False)
 
 
 def check_place(out: Path) -> None:
     """Raise `TourError` where a report cannot be written to `out`."""
-    if out.is_dir():
+    # os.path's questions, unlike Path's, answer no where a folder on the way may not be read
+    if os.path.isdir(out):
         raise TourError(
             f"{out} is a folder. --out names the file of the report. Write for example {out / 'tour.html'}."
         )
-    if not out.resolve().parent.is_dir():
+    if os.path.exists(out) and not os.path.isfile(out):
+        raise TourError(
+            f"{out} is not an ordinary file. --out names the file of the report, which is replaced as a whole. Name "
+            "another file."
+        )
+    folder = out.resolve().parent
+    if not os.path.isdir(folder):
         raise TourError(
             f"There is no folder {out.parent}. --out names the file of the report, and its folder must exist. Make "
             "the folder, or name another file."
         )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise TourError(
+            f"Nothing can be written to the folder {folder}. The report would be lost at the end of the tour. Name "
+            "a file in another folder with --out."
+        )
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.rule(f"[bold]{text}", align="left")
+
+
+def _python() -> str:
+    """How the user calls the Python that has wengert: relative to where they are, if it lies below."""
+    program = Path(sys.executable)
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
 
 
 # --------------------------------------------------------------------------------------- one derivative, five ways
@@ -128,17 +159,52 @@ def _import_sympy() -> Any:
     return sympy
 
 
-def _derivatives_table(derivatives: list[Derivative], exact: Any) -> Table:
-    table = Table(title="d/dx ln(sin x² + eˣ) at 1.5", title_justify="left", caption=f"to 50 digits: {exact}")
-    table.add_column("method", style="bold")
-    table.add_column("derivative")
-    table.add_column("error", justify="right")
+def _print_derivatives(derivatives: list[Derivative], exact: Any, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("method", no_wrap=True)
+    table.add_column("derivative", no_wrap=True)
+    table.add_column("error", justify="right", no_wrap=True)
     for row in derivatives:
-        table.add_row(row.method, repr(row.value), f"{row.error:.1e}")
-    return table
+        table.add_row(row.method, _marked(repr(row.value), str(exact)), f"{row.error:.1e}")
+    red = " Digits in [red]red[/red] are wrong." if console.color_system else ""
+    console.print(f"d/dx ln(sin x² + eˣ) at x = 1.5.{red}")
+    console.print(table)
+    console.print(f"To 50 digits it is {exact}.", soft_wrap=True)
+    gap = np.spacing(float(exact))
+    console.print(f"float64 has a number every {gap:.1e} there: an error of that size is rounding.")
+
+
+def _marked(found: str, exact: str) -> Text:
+    """`found`, with what follows its longest common beginning with `exact` in red."""
+    right = next((k for k, (one, other) in enumerate(zip(found, exact, strict=False)) if one != other), len(found))
+    return Text.assemble(found[:right], (found[right:], "red"))
+
+
+# -------------------------------------------------------------------------------------------------------- the list
+
+
+def _print_list(rows: list[Line], console: Console) -> None:
+    x1, x2, *_, result = rows
+    console.print("f(x1, x2) = (x1 + x2) · sin x1 at (1, 2), one elementary operation to a line.")
+    console.print(as_table(rows))
+    readings = Table.grid(padding=(0, 2, 0, 0))
+    readings.add_row("Tangents run down, with x1 moving and x2 at rest:", f"∂f/∂x1 = {result.tangent:.6g}")
+    readings.add_row("Adjoints run up, from the result:", f"∂f/∂x1 = {x1.adjoint:.6g}")
+    readings.add_row("", f"∂f/∂x2 = {x2.adjoint:.6g}")
+    console.print(readings)
 
 
 # ------------------------------------------------------------------------------------------------------------- learning
+
+
+def _print_task(params: network.Params, digits: Digits, console: Console) -> None:
+    pixels, weights = len(params["W1"]), sum(value.size for value in params.values())
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_row("digits", Text(digits.source))
+    facts.add_row("", f"{len(digits.train_y)} to learn from, {len(digits.held_y)} held out")
+    facts.add_row("network", f"{pixels} pixels → {network.HIDDEN} tanh units → one probability; {weights} weights")
+    facts.add_row("loss", f"cross-entropy, in mini-batches of {network.BATCH}")
+    console.print(facts)
 
 
 def check_gradient(
@@ -146,13 +212,14 @@ def check_gradient(
 ) -> tuple[float, float | None]:
     """Compare the loss's gradient with central differences and PyTorch, print both, and raise where they disagree."""
     x, y = digits.train_x[:CHECKED], digits.train_y[:CHECKED]
-    differences = network.difference_error(params, x, y, rng)
-    torch = network.torch_error(params, x, y)
-    table = Table(title="the gradient of the loss, in float64", title_justify="left")
-    table.add_column("compared with", style="bold")
-    table.add_column("relative error of the norm", justify="right")
+    with console.status("Checking the gradient …"):  # PyTorch takes seconds to import
+        differences = network.difference_error(params, x, y, rng)
+        torch = network.torch_error(params, x, y)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("the gradient in float64, checked against", no_wrap=True)
+    table.add_column("relative error of the norm", justify="right", no_wrap=True)
     table.add_row("central differences", f"{differences:.1e}")
-    table.add_row("PyTorch", "not installed" if torch is None else f"{torch:.1e}")
+    table.add_row("PyTorch", "skipped: not installed" if torch is None else f"{torch:.1e}")
     console.print(table)
     worst = max(differences, differences if torch is None else torch)
     if math.isnan(worst) or worst > AGREEMENT:
@@ -170,17 +237,15 @@ def learn(
     """Train, with a progress bar, and print how it went."""
     history: list[network.Epoch] = []
     columns = (
-        TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  held-out accuracy {task.fields[accuracy]:.1%}"),
+        TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=epochs, loss=math.nan, accuracy=math.nan)
+        task = progress.add_task("", total=epochs, note="")
         for epoch in network.train(params, digits, epochs, rng):
             history.append(epoch)
-            progress.update(task, completed=epoch.number, loss=epoch.loss, accuracy=epoch.held_accuracy)
-    last = history[-1]
-    wrong = round((1.0 - last.held_accuracy) * len(digits.held_y))
-    console.print(f"Of {len(digits.held_y)} held-out digits, {wrong} are taken for the other.\n")
+            note = f"loss {epoch.loss:.4f}  held-out accuracy {epoch.held_accuracy:.1%}"
+            progress.update(task, completed=epoch.number, note=note)
+    console.print(report.verdict(history[-1], digits))
     return history
 
 

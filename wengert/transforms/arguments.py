@@ -13,6 +13,7 @@ import numpy as np
 from wengert import core, errors, tree
 from wengert.avals import Aval, is_differentiable
 from wengert.core import PLAIN, TRACED, Trace, aval_of
+from wengert.core import owned as owned
 from wengert.ops.vector import fit_dtype
 
 
@@ -239,22 +240,6 @@ def scalar_result(result: Any, name: str) -> Any:
 
 def _kind_name(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
-
-
-def owned(value: Any, taken: set[int] | None = None) -> Any:
-    """A result that shares memory with nothing else: dense, writable, and not the same object as another result."""
-    if type(value) is np.ndarray:
-        flags = value.flags
-        if not (flags.owndata and flags.writeable and (flags.c_contiguous or flags.f_contiguous)) or (
-            taken is not None and id(value) in taken
-        ):
-            value = value.copy()
-        if taken is not None:
-            taken.add(id(value))
-        return value
-    if type(value) in TRACED:
-        return core.snapshot(value)
-    return np.float64(value) if type(value) is float else np.complex128(value) if type(value) is complex else value
 
 
 def as_argument(value: Any, aval: Aval) -> Any:
