@@ -11,7 +11,7 @@ ENVIRONMENT := $(READY) $(if $(filter yes,$(PEERS)),$(PEERS_READY))
 .PHONY: help tour test lint types rooms bench peers hooks clean
 
 help:
-	@echo "make tour    see what wengert does: four derivatives, a Wengert list, a network that learns, a report"
+	@echo "make tour    see what wengert does: five ways to a derivative, a Wengert list, a network that learns"
 	@echo "make test    lint, types, room order and tests"
 	@echo "make bench   time and check the engine beside its peers"
 	@echo "make hooks   run the checks before each commit (pre-commit)"

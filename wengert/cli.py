@@ -21,7 +21,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def wengert(
-    _: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Differentiate NumPy programs, and see how it is done."""
 
@@ -32,8 +34,10 @@ def tour(
         Path | None, typer.Option(metavar="DIR", help="A folder with MNIST's IDX files; else scikit-learn's digits.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the report.")] = Path("wengert-tour.html"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes through the training digits.")] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split, the initial weights and the mini-batches.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes through the training digits.")] = 30,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of the split, the first weights and the mini-batches.")
+    ] = 0,
 ) -> None:
     """See five ways to a derivative, a Wengert list, and a network that learns to read; in under a minute."""
     try:

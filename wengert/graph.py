@@ -386,7 +386,7 @@ def sweep(
                 if create_graph:
                     saved = lifted(node, trace)
                 if partials is not None:
-                    for slot, parent, aval in edges(node):
+                    for slot, parent, aval in (*node.more, (node.slot, node.parent, node.aval)):  # the order of below
                         bar = primitive.pullback_cached(slot, ct, saved, aval, params, partials, (node, slot))
                         deliver(bar, parent, cts, waiting)
                     break

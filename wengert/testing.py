@@ -258,6 +258,8 @@ def check_rule(primitive: Primitive, dtype: Any = np.float64, order: int = 2, se
             _check_case(case, order, np.random.default_rng(seed))
         except AssertionError as error:
             raise AssertionError(f"{case!r}: {error}") from error
+    if hasattr(primitive, "domain") and not primitive.tags & {"complex-only", "integer"} and np.dtype(dtype).kind == "f":
+        _check_special_values(primitive, np.dtype(dtype))
     if not found:
         raise AssertionError(f"{primitive!r} states no example, so nothing could be checked")
 
@@ -275,6 +277,26 @@ def _check_case(case: Case, order: int, rng: np.random.Generator) -> None:
         for k in chosen:
             _check_raw_pullback(case, k)
         _check_pullback(function, moving, rng)
+
+
+def _check_special_values(primitive: Any, dtype: np.dtype[Any]) -> None:
+    """At zeros, infinities, NaN and subnormals: NumPy's own value, and silence where tangent or cotangent is zero."""
+    info = np.finfo(dtype)
+    points = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 3.0, np.inf, -np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal])
+    grid = np.meshgrid(*[points.astype(dtype)] * len(primitive.domain))
+    args = tuple(np.ascontiguousarray(axis.reshape(-1)) for axis in grid)
+    zeros = tuple(np.zeros_like(x) for x in args)
+    with np.errstate(all="ignore"):
+        expected = primitive.value(*args)
+        value, tangent = jvp(primitive, args, zeros)
+        again, pullback = vjp(primitive, *args)
+        bars = pullback(np.zeros_like(again))
+    _assert_same_bits(value, expected, f"{primitive.name} of Duals at special values")
+    _assert_same_bits(again, expected, f"{primitive.name} of Variables at special values")
+    for derivative in (tangent, *bars):
+        if np.any(derivative != 0):
+            at = tuple(x[np.flatnonzero(derivative != 0)[0]] for x in args)
+            raise AssertionError(f"{primitive.name} at {at}: a zero tangent or cotangent does not give 0 (strong zero)")
 
 
 def _real_results(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from wengert.errors import StructureError
 ATOMS: set[type] = set()  # types that are single leaves for certain; core adds its own. They skip optree altogether.
 _LEAF = object()
 _registered: set[type] = set()
+_SEQUENCES, _MAPPINGS = (list, tuple, deque), (dict, OrderedDict, defaultdict)  # what optree looks into by itself
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
@@ -86,37 +88,31 @@ def _is_leaf(treedef: Any) -> bool:
 
 def _register_dataclasses(tree: Any) -> None:
     """Make optree look into dataclass instances, which it takes for leaves; iterative, and safe against cycles."""
-    import optree
-
-    stack, seen = [tree], set()
+    stack: list[Any] = [tree]
+    seen: set[int] = set()
     while stack:
         node = stack.pop()
         kind = type(node)
-        if kind in ATOMS:
+        if kind in ATOMS or id(node) in seen:
             continue
-        if id(node) in seen and kind in (list, dict):
-            continue
-        if kind in (list, tuple):
-            seen.add(id(node))
-            stack.extend(node)
-        elif kind is dict:
-            seen.add(id(node))
-            stack.extend(node.values())
-        elif isinstance(node, tuple | list):
-            stack.extend(node)
-        elif isinstance(node, dict):
-            stack.extend(node.values())
-        elif dataclasses.is_dataclass(node) and not isinstance(node, type):
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
+        if kind in _SEQUENCES or isinstance(node, tuple):
+            children = node
+        elif kind in _MAPPINGS:
+            children = node.values()
+        elif dataclasses.is_dataclass(kind):
             names = [field.name for field in dataclasses.fields(node)]
-            if kind not in _registered and kind.__module__ != "builtins":
-                _register_dataclass(optree, kind, names)
-            stack.extend(getattr(node, name) for name in names)
+            if kind not in _registered:
+                _register_dataclass(kind, names)
+            children = [getattr(node, name) for name in names]
+        else:
+            continue
+        seen.add(id(node))
+        stack.extend(children)
 
 
-def _register_dataclass(optree: Any, kind: type, names: list[str]) -> None:
+def _register_dataclass(kind: type, names: list[str]) -> None:
+    import optree
+
     def flatten_dataclass(value: Any) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
         return [getattr(value, name) for name in names], tuple(names), tuple(names)
 

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 import wengert as wg
-from wengert.look.table import as_table, lines
+from wengert.errors import StructureError
+from wengert.look.table import as_table, cells, lines
 
 
 def product(x1, x2):
@@ -59,6 +60,19 @@ def test_integers_have_neither_tangent_nor_adjoint():
     assert rows[-1].tangent == 3.0
 
 
+def test_a_whole_argument_may_rest():
+    rows = lines(lambda x, w: x * w["a"] * w["b"], 2.0, {"a": 3.0, "b": 5.0}, tangents=(1.0, None))
+    assert rows[-1].tangent == 15.0
+    rows = lines(lambda x, w: x * w["a"] * w["b"], 2.0, {"a": 3.0, "b": 5.0}, tangents=(None, {"a": 1.0, "b": None}))
+    assert rows[-1].tangent == 10.0
+
+
+@pytest.mark.parametrize("tangents", [(), (1.0,), (1.0, 1.0, 1.0), (1.0, [1.0, 1.0])])
+def test_a_wrong_number_of_tangents_is_refused(tangents):
+    with pytest.raises(StructureError, match="2 inputs"):
+        lines(product, 1.0, 2.0, tangents=tangents)
+
+
 def test_the_sign_of_zero_survives():
     rows = lines(lambda x: np.copysign(1.0, x) * 2.0, -0.0)
     assert rows[-1].value == -2.0 and rows[0].tangent == 1.0
@@ -72,6 +86,21 @@ def test_derivatives_have_the_dtype_of_their_line(dtype):
 
 def test_it_prints():
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(as_table(lines(product, np.ones(9), 2.0), "a title"))
+    console.print(as_table(lines(product, np.ones(9), 2.0)))
     text = console.export_text()
-    assert "a title" in text and "sin(x1)" in text
+    assert "v2 = sin(x1)" in text and "0.8415" in text
+
+
+def test_decimal_points_are_under_each_other():
+    columns = list(zip(*cells(lines(product, 1.0, 2.0)), strict=True))
+    assert columns[0] == ("x1   input  ", "x2   input  ", "v1 = x1 + x2", "v2 = sin(x1)", "v3 = v1 * v2")
+    assert columns[1] == ("1       ", "2       ", "3       ", "0.841471", "2.52441 ")
+    for column in columns:
+        assert len({len(text) for text in column}) == 1
+
+
+def test_cells_of_what_is_not_a_float():
+    rows = cells(lines(lambda x, k: (x * k, x > 1.0), 2.0, 12345, tangents=(1.0, None)))
+    assert [row[1].strip() for row in rows] == ["2", "12345", "24690", "True"]
+    assert [row[2].strip() for row in rows] == ["1", "—", "12345", "—"]
+    assert cells([]) == []

@@ -10,7 +10,6 @@ import pytest
 
 import wengert as wg
 from wengert.core import aval_of
-from wengert.numpy import creation
 
 RNG = np.random.default_rng(5)
 V = RNG.normal(size=4)
@@ -295,12 +294,3 @@ def wg_traced(x: Any) -> bool:
 
 def plain(x: Any) -> Any:
     return np.sum(x[:2] ** 2) * np.sum(x[:2] + np.stack([x[:2] * x[2], x[2:]]))
-
-
-def test_drop_in_functions_take_sequences() -> None:
-    def f(x: Any) -> Any:
-        a, b, c = creation.array([x[0], x[1] * x[2]]), creation.asarray([x[3], 1.0]), creation.full(3, x[0])
-        return np.sum(a**2) + np.sum(b * b) + np.sum(c)
-
-    assert isinstance(creation.array([1.0, 2.0]), np.ndarray)
-    wg.testing.check_grads(f, (V,))

@@ -17,6 +17,7 @@ from wengert.program import Equation, Literal, Var, WengertList
 HEIGHT, LAYER, GAP, MARGIN = 42.0, 86.0, 22.0, 16.0  # a node, from layer to layer, between nodes, around the drawing
 CHARACTER = 7.4  # the width of one at 12px in a monospaced font, rounded up
 SWEEPS = 12
+STRAIGHT = 8.0
 
 STYLE = """
 .wengert-graph { font: 12px ui-monospace, Menlo, Consolas, monospace; --ink: #1d2733; --quiet: #66758a;
@@ -144,20 +145,30 @@ def _layered(nodes: list[Node]) -> list[list[Node]]:
     layers: list[list[Node]] = [[] for _ in range(1 + max((node.layer for node in nodes), default=-1))]
     for node in list(nodes):
         layers[node.layer].append(node)
-        node.below = [_bend(node, child, layers, nodes) for child in dict.fromkeys(node.below)]
+        _bend(node, layers, nodes)
     return layers
 
 
-def _bend(node: Node, child: Node, layers: list[list[Node]], nodes: list[Node]) -> Node:
-    """The first bend of the edge from `node` to `child`, or `child` where it is on the next layer."""
-    first = child
-    for layer in range(child.layer - 1, node.layer, -1):
-        bend = Node(layer=layer, below=[first], above=[node])
-        first.above = [bend if parent is node else parent for parent in first.above]
-        layers[layer].append(bend)
-        nodes.append(bend)
-        first = bend
-    return first
+def _bend(node: Node, layers: list[list[Node]], nodes: list[Node]) -> None:
+    """Lead the edges from `node` past the layers between it and its children: one trunk, which each edge leaves in turn.
+
+    An edge of its own to each child would take a bend per child and layer, and hide the picture behind parallel lines.
+    """
+    children: dict[int, list[Node]] = {}
+    for child in dict.fromkeys(node.below):
+        children.setdefault(child.layer, []).append(child)
+    node.below = []
+    trunk, last = node, max(children, default=0)
+    for layer in range(node.layer + 1, last + 1):
+        for child in children.get(layer, ()):
+            trunk.below.append(child)
+            child.above = [trunk if parent is node else parent for parent in child.above]
+        if layer < last:
+            bend = Node(layer=layer, above=[trunk])
+            trunk.below.append(bend)
+            layers[layer].append(bend)
+            nodes.append(bend)
+            trunk = bend
 
 
 def _order(layers: list[list[Node]]) -> None:
@@ -200,7 +211,7 @@ def _place(layers: list[list[Node]]) -> float:
         _settle(layer, [0.0] * len(layer))
     for sweep in range(SWEEPS):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
-            _settle(layer, [_mean(node.above + node.below, node.x) for node in layer])
+            _settle(layer, [_between(node) for node in layer])
     nodes = [node for layer in layers for node in layer]
     left = min((node.x - node.width / 2 for node in nodes), default=0.0) - MARGIN
     for node in nodes:
@@ -230,8 +241,12 @@ def _settle(layer: list[Node], wanted: list[float]) -> None:
         node.x = x + offset
 
 
-def _mean(nodes: list[Node], default: float) -> float:
-    return sum(node.x for node in nodes) / len(nodes) if nodes else default
+def _between(node: Node) -> float:
+    """The mean of a node's neighbours; from one bend to the next, a straight line counts for more."""
+    neighbours = node.above + node.below
+    weights = [1.0 if node.label or other.label else STRAIGHT for other in neighbours]
+    total = sum(weight * other.x for weight, other in zip(weights, neighbours, strict=True))
+    return total / sum(weights) if neighbours else node.x
 
 
 # ------------------------------------------------------------------------------------------------------------ drawing

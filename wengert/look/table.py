@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,9 +139,9 @@ def _directions(program: WengertList, args: Sequence[Any], tangents: Sequence[An
     if tangents is None:
         return {var: np.ones(var.aval.shape, var.aval.dtype) for var in program.inputs[:1]}
     given: list[Any] = []
-    for arg, tangent in zip_longest(args, tangents):
+    for arg, tangent in zip(args, tangents, strict=False):
         given += [None] * len(tree.flatten(arg)[0]) if tangent is None else tree.flatten_with_none(tangent)
-    if len(given) != len(program.inputs):
+    if len(tangents) != len(args) or len(given) != len(program.inputs):
         raise errors.StructureError(
             f"The function has {len(program.inputs)} inputs, and {len(given)} tangents were given. Each input takes "
             "one of its own shape. Give None for an argument that does not move."

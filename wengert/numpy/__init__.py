@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as _numpy
 
-from wengert.numpy import (  # noqa: F401
+from wengert.numpy import (  # noqa: F401  (each module attaches its part when it is imported)
     contract,
     creation,
     indexing,
     joining,
-    linalg,
+    linear_algebra,
     operators,
     reduce,
     scan,
@@ -22,6 +22,7 @@ from wengert.numpy import (  # noqa: F401
     sorting,
     ufuncs,
 )
+from wengert.numpy.namespace import array, asarray, full  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ def filled(like: Any, shape: Any, value: Any, dtype: Any, order: Any = "C") -> A
 
 
 @creates(np.full)
-def full_by_like(
+def full(
     like: Any, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None
 ) -> Any:
     return filled(like, shape, fill_value, dtype, order)
@@ -97,7 +97,7 @@ def full_like(
 
 
 @creates(np.array)
-def array_by_like(
+def array(
     like: Any,
     object: Any,
     dtype: Any = None,
@@ -123,10 +123,10 @@ def array_by_like(
 
 
 @creates(np.asarray)
-def asarray_by_like(
+def asarray(
     like: Any, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: bool | None = None
 ) -> Any:
-    x = array_by_like(like, a, dtype, copy=copy)
+    x = array(like, a, dtype, copy=copy)
     if order not in ("C", "F") or type(a) not in TRACED:
         return x
     like_x = layout(x)
@@ -139,54 +139,30 @@ def asarray_by_like(
 def asanyarray(
     like: Any, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: bool | None = None
 ) -> Any:
-    return asarray_by_like(like, a, dtype, order, copy=copy)
+    return asarray(like, a, dtype, order, copy=copy)
 
 
 @creates(np.ascontiguousarray)
 def ascontiguousarray(like: Any, a: Any, dtype: Any = None) -> Any:
-    return np.atleast_1d(asarray_by_like(like, a, dtype, "C"))
+    return np.atleast_1d(asarray(like, a, dtype, "C"))
 
 
 @creates(np.asfortranarray)
 def asfortranarray(like: Any, a: Any, dtype: Any = None) -> Any:
-    return asarray_by_like(like, a, dtype, "F")
+    return asarray(like, a, dtype, "F")
 
 
 @creates(np.asarray_chkfinite)
 def asarray_chkfinite(like: Any, a: Any, dtype: Any = None, order: Any = None) -> Any:
     np.asarray_chkfinite(core.concrete(as_array(a)))  # NumPy's own error
-    return asarray_by_like(like, a, dtype, order)
+    return asarray(like, a, dtype, order)
 
 
 @creates(np.require)
 def require(like: Any, a: Any, dtype: Any = None, requirements: Any = None) -> Any:
     if requirements:
         raise errors.unsupported_keyword("numpy.require", f"requirements={requirements!r}")
-    return asarray_by_like(like, a, dtype)
-
-
-# NumPy's functions without like= cannot be told of traced values in a sequence; these, of wengert.numpy, look
-
-
-def array(object: Any, dtype: Any = None, **kwargs: Any) -> Any:
-    """`numpy.array`, which also stacks sequences with traced arrays in them."""
-    if core.contains_traced(object):
-        return array_by_like(None, object, dtype, **kwargs)
-    return np.array(object, dtype, **kwargs)
-
-
-def asarray(a: Any, dtype: Any = None, order: Any = None, **kwargs: Any) -> Any:
-    """`numpy.asarray`, which also takes traced arrays and sequences with them."""
-    if core.contains_traced(a):
-        return asarray_by_like(None, a, dtype, order, **kwargs)
-    return np.asarray(a, dtype, order, **kwargs)
-
-
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **kwargs: Any) -> Any:
-    """`numpy.full`, which also takes a traced value."""
-    if core.contains_traced(fill_value):
-        return full_by_like(None, shape, fill_value, dtype, order, **kwargs)
-    return np.full(shape, fill_value, dtype, order, **kwargs)
+    return asarray(like, a, dtype)
 
 
 # --------------------------------------------------------------------------------------------------- grids and ranges

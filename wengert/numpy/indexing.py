@@ -79,11 +79,16 @@ def _parse_part(part: Any) -> Any:
 
 def get(x: Any, index: Any) -> Any:
     """`x[index]`: a view that writes through, a scalar, or a copy, as NumPy decides."""
-    parts, copies, traced = parse(index)
-    if traced:
-        return _get_traced(x, parts)
+    kind = type(index)
+    if kind is int or kind is slice:
+        parts: Index = (index,)
+        copies = False
+    else:
+        parts, copies, traced = parse(index)
+        if traced:
+            return _get_traced(x, parts)
     y = getitem(x, index=parts)
-    if not copies and not y.aval.scalar and not x.aval.scalar:
+    if not copies and type(y._value) not in PLAIN and not y.aval.scalar and not x.aval.scalar:
         core.link_view(y, x, partial(getitem, index=parts), partial(setitem, index=parts))
     return y
 
@@ -156,11 +161,13 @@ def layout(x: Any) -> Any:
         base = layout(link.parent)
         return None if base is None else link.read(base)
     member = memory(x)
-    of_batch = False
+    if not isinstance(member, np.ndarray) or member.ndim != x.ndim:  # no example, or a batch of no members
+        return None
     while type(x) in TRACED:
-        of_batch = of_batch or type(x) is Batch
+        if type(x) is Batch:
+            return np.empty_like(member)
         x = x._value
-    return np.empty_like(member) if of_batch else member if isinstance(member, np.ndarray) else None
+    return member
 
 
 def write(target: TracedArray, contents: Any) -> None:

@@ -275,14 +275,18 @@ WAYS_OUT: Final = {
     "__array__": (
         "np.array, np.asarray, a write into a plain array (y[:] = a) or a C extension",
         "Use np.stack([a, b]) for np.array([a, b]), np.asarray(…, like=a), np.concatenate for np.r_, np.zeros(n, like=a) for "
-        "an array to write into, and wengert.scipy for SciPy functions that are not ufuncs.",
+        "an array to write into, np.asarray(table, like=i)[i] to read a plain table at a traced index, and wengert.scipy for SciPy functions that are not ufuncs.",
     ),
     "__float__": (
         "float(), a function of the math module, or a write into a plain array (y[0] = x)",
         "Use np.sin(x) for math.sin(x), drop the float(), or make the buffer traced: y = np.zeros(n, like=x).",
     ),
     "__int__": ("int()", "Use np.floor or np.rint, whose derivative is 0, or take the integer from a plain array."),
-    "__index__": ("An integer conversion (indexing, range)", "Index with plain integers; np.argmax and friends give them."),
+    "__index__": (
+        "An integer conversion (indexing, range)",
+        "Index with plain integers, such as np.argmax gives; for a batched index i into a plain table, write "
+        "np.asarray(table, like=i)[i] (np.take does not tell us of its indices).",
+    ),
     "__complex__": ("complex() or a function of the cmath module", "Use the NumPy function of the same name."),
     "__hash__": ("hash(), as for a dict key or a set", "Use a plain number or string as the key."),
     "__reduce_ex__": ("pickle or copy", "Pickle the value: x.data of a Variable, or the result of the transform."),
@@ -314,6 +318,11 @@ def _bool(self: Any) -> bool:
     return bool(concrete(self))
 
 
+def _round(self: Any, ndigits: int | None = None) -> Any:
+    """Python's round: an integer without `ndigits`; its derivative is 0 either way, so the result is plain."""
+    return round(concrete(self)) if ndigits is None else np.round(self, ndigits)
+
+
 def _format(self: Any, spec: str) -> str:
     value = concrete(self) if type(self) is not Batch else None
     return format(value, spec) if spec and value is not None else repr(self)
@@ -329,6 +338,7 @@ def _copy(self: Any) -> Any:
 
 attach("item", _item)
 attach("__bool__", _bool)
+attach("__round__", _round)
 attach("__format__", _format)
 attach("__copy__", _copy)
 attach("__deepcopy__", _deepcopy)

@@ -197,9 +197,9 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     if where is True:
         put(dst, ..., src)
         return
-    scratch = np.broadcast_to(src, dst.shape) if np.broadcast_shapes(shape_of(src), dst.shape) == dst.shape else None
-    if scratch is None:
-        np.copyto(np.zeros(dst.shape), np.zeros(shape_of(src)))  # NumPy's own error
+    np.copyto(np.zeros(dst.shape), blank(shape_of(src)))  # NumPy's own error, if the shapes do not fit
+    if not dst.size:
+        return  # NumPy does not look at the mask either
     replace(dst, np.where(as_array(where), src.astype(dst.dtype, copy=False), dst))
 
 

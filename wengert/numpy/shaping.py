@@ -38,16 +38,20 @@ def _reshaped(x: Any, shape: tuple[int, ...], order: str) -> Any:
     return np.transpose(ops.reshape(np.transpose(x), shape=shape[::-1]))
 
 
-def _reshape(x: Any, shape: Any, order: str, copy: bool | None = None) -> Any:
-    """A view that can be read but not written, where NumPy would view; else a copy."""
+def _reshape(x: Any, shape: Any, order: Any, copy: bool | None = None, contiguous: bool = False) -> Any:
+    """A view that can be read but not written, where NumPy would view; else a copy. ravel asks for `contiguous`."""
     order = _order_of(x, order)
     new = blank(x.aval.shape).reshape(shape, order=order).shape  # NumPy's own errors, and what −1 stands for
     y = _reshaped(x, new, order)
-    like = None if x.aval.scalar else layout(x)
-    views = not x.aval.scalar and (like is None or np.may_share_memory(like, like.reshape(new, order=order)))
+    if copy or x.aval.scalar:
+        return y
+    like = layout(x)
+    views = like is None or np.may_share_memory(
+        like, like.ravel(order) if contiguous else like.reshape(new, order=order)
+    )
     if copy is False and not views:
         raise ValueError("Unable to avoid creating a copy while creating an array as requested.")
-    return link_view(y, x, partial(_reshaped, shape=new, order=order), None) if views and not copy else y
+    return link_view(y, x, partial(_reshaped, shape=new, order=order), None) if views else y
 
 
 @implements(np.reshape)
@@ -68,7 +72,8 @@ def _by_memory(x: Any) -> Any:
 
 @implements(np.ravel, method="ravel")
 def ravel(a: Any, order: Any = "C") -> Any:
-    return _reshape(_by_memory(a) if order == "K" else a, (-1,), "C" if order == "K" else order)
+    x = _by_memory(a) if order == "K" else a
+    return _reshape(x, (-1,), "C" if order == "K" else order, contiguous=True)
 
 
 def _flatten(self: Any, order: Any = "C") -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -55,14 +56,18 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         return entry(ufunc, *inputs, **kwargs)
     function = UFUNCS.get(ufunc) or CHOSEN.get(ufunc)
     if function is None:
-        raise errors.unsupported(f"{_room(ufunc)}.{ufunc.__name__}")
+        raise errors.unsupported(_full_name(ufunc))
     if not kwargs:
         return function(*inputs)
     return _call_with_keywords(ufunc, function, inputs, **kwargs)
 
 
-def _room(ufunc: np.ufunc) -> str:
-    return "numpy" if getattr(np, ufunc.__name__, None) is ufunc else "scipy.special"
+def _full_name(ufunc: np.ufunc) -> str:
+    """The name of a ufunc with that of the package it is from, where that is known."""
+    for package in ("numpy", "scipy.special"):
+        if getattr(sys.modules.get(package), ufunc.__name__, None) is ufunc:
+            return f"{package}.{ufunc.__name__}"
+    return ufunc.__name__
 
 
 def _call_with_keywords(

@@ -211,9 +211,8 @@ sign_complex = General(
     slots="x",
     shape=_same_shape,
     pushforward=(
-        lambda x_dot, x, out: np.divide(
-            x_dot - out * real_primitive(np.conj(out) * x_dot), _nonzero(np.absolute(x))
-        ),
+        lambda x_dot, x, out: np.not_equal(x, 0)
+        * np.divide(x_dot - out * real_primitive(np.conj(out) * x_dot), _nonzero(np.absolute(x))),
     ),
     batch=aligned,
     examples=[((3, 2),), ((),)],

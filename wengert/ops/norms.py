@@ -82,7 +82,8 @@ norm = General(
 # n = (Σ x^p)^(1/p) for x = |…| ≥ 0:   ṅ = Σ (x/n)^(p−1) ẋ, in which nothing overflows.  0 where n = 0
 def _power_norm_push(x_dot: Any, x: Any, out: Any, *, order: float, axis: Any, keepdims: bool) -> Any:
     n = np.reshape(out, _kept_shape(aval_of(x), axis))
-    ratio = np.where(np.equal(n, 0), 0.0, np.power(np.divide(x, or_infinite(n)), order - 1))
+    flat = np.equal(x * np.ones_like(n), 0) if order < 1 else np.equal(n, 0)  # |x|^p has a cusp, a minimum, at 0
+    ratio = np.where(flat, 0.0, np.power(np.divide(x, or_infinite(n)), order - 1))
     return np.sum(scale(x_dot, ratio), axis=axis, keepdims=keepdims)
 
 

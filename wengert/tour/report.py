@@ -238,8 +238,8 @@ dl { display: flex; flex-wrap: wrap; gap: .8rem 2.4rem; margin: 1rem 0; }
 dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 dt { color: var(--quiet); }
 .wide { overflow-x: auto; }
-.curve { display: block; width: 100%; min-width: 34rem; max-width: 60rem; height: auto; font: 12px system-ui, sans-serif;
-  fill: var(--quiet); }
+.curve { display: block; width: 100%; min-width: 34rem; max-width: 60rem; height: auto; fill: var(--quiet);
+  font: 12px system-ui, sans-serif; }
 .wengert-graph { display: block; margin: 0 auto; }
 .curve .grid { stroke: var(--line); }
 .curve polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }

@@ -153,8 +153,8 @@ def _import_sympy() -> Any:
         import sympy  # half a second to import, and only this step needs it
     except ImportError:
         raise TourError(
-            "SymPy is not installed. The tour measures errors against its 50-digit value. Install it with `pip "
-            "install 'wengert[tour]'`."
+            "SymPy is not installed. The tour measures errors against its 50-digit value. Install it with "
+            f"`{data.INSTALL}`."
         ) from None
     return sympy
 

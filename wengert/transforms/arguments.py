@@ -114,10 +114,9 @@ def differentiable_leaf(leaf: Any, argument: Any, position: int, k: int) -> Any:
     if kind not in TRACED and kind not in PLAIN:
         try:
             leaf = core.as_operand(leaf)
-        except (TypeError, ValueError) as error:
-            if isinstance(leaf, str | bytes) or not isinstance(leaf, np.ndarray):
-                raise _not_differentiable(f"a {kind.__name__}", argument, position, k) from None
-            raise error from None
+        except (TypeError, ValueError):
+            what = f"{kind.__name__} of dtype {leaf.dtype}" if isinstance(leaf, np.ndarray) else kind.__name__
+            raise _not_differentiable(f"a leaf of type {what}", argument, position, k) from None
     dtype = aval_of(leaf).dtype
     if not is_differentiable(dtype):
         raise _not_differentiable(f"dtype {dtype}", argument, position, k)
@@ -211,8 +210,8 @@ def unwrap_aux(aux: Any, trace: Trace) -> Any:
                 core.refresh(leaf)
             core.check_not_newer(leaf, trace)
             if leaf._trace is trace:
-                return owned(leaf._value)
-        return leaf
+                leaf = leaf._value
+        return leaf.copy() if type(leaf) is np.ndarray else leaf
 
     return tree.map_leaves(unwrap, aux)
 

@@ -33,8 +33,8 @@ def grad(function: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) 
     >>> import numpy as np, wengert as wg
     >>> wg.grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     array([2., 4.])
-    >>> wg.grad(lambda x: np.log(np.sin(x**2) + np.exp(x)))(1.5)
-    np.float64(0.4937805304154177)
+    >>> round(float(wg.grad(lambda x: np.log(np.sin(x**2) + np.exp(x)))(1.5)), 15)
+    0.493780530415418
     """
     arguments.check_argnums(argnums)
     return Transformed(_grad, function, argnums=argnums, has_aux=has_aux)
@@ -87,5 +87,9 @@ def _evaluate(name: str, function: Any, args: Any, kwargs: Any, argnums: Any, ha
     groups = dict(zip(distinct, arguments.regroup(parts, found), strict=True))
     gradient = tuple(groups[p] for p in positions) if isinstance(argnums, tuple | list) else groups[positions[0]]
     if len(positions) > len(distinct):
-        gradient = tree.map_leaves(np.copy, gradient)  # the same argument twice: results are not shared
+        gradient = tree.map_leaves(_copied, gradient)  # the same argument twice: results are not shared
     return arguments.owned(value), gradient, aux
+
+
+def _copied(x: Any) -> Any:
+    return x.copy() if isinstance(x, np.ndarray) else x

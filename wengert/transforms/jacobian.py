@@ -124,7 +124,7 @@ def _columns(linearized: Linearized) -> list[list[Any]]:
         start = 0
         for aval in linearized.in_avals:
             part = column[..., start : start + aval.size]
-            row.append(arguments.owned(np.reshape(part, (*out_aval.shape, *aval.shape))))
+            row.append(_block(part, out_aval, aval))
             start += aval.size
         blocks.append(row)
     return blocks
@@ -142,12 +142,18 @@ def _rows(linearized: Linearized) -> list[list[Any]]:
     for out_aval in linearized.out_avals:
         blocks.append(
             [
-                arguments.owned(np.reshape(row[start : start + out_aval.size], (*out_aval.shape, *aval.shape)))
+                _block(row[start : start + out_aval.size], out_aval, aval)
                 for row, aval in zip(rows, linearized.in_avals, strict=True)
             ]
         )
         start += out_aval.size
     return blocks
+
+
+def _block(values: Any, out_aval: Aval, in_aval: Aval) -> Any:
+    """One block of a Jacobian in its shape; a scalar where result and argument are scalars."""
+    block = arguments.owned(np.reshape(values, (*out_aval.shape, *in_aval.shape)))
+    return block[()] if out_aval.scalar and in_aval.scalar and type(block) is np.ndarray else block
 
 
 def hessian(function: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Any:

@@ -39,7 +39,7 @@ def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool
     out, treedef, aux = _run(function, primals, parts, leaves, trace, has_aux)
     taken: set[int] = {id(x) for x in (*values, *tangent_leaves)}
     pairs = [split(leaf, trace) for leaf in out]
-    value = tree.unflatten(treedef, [arguments.owned(y, taken) for y, _ in pairs])
+    value = tree.unflatten(treedef, [_value_result(y, leaf, taken) for (y, _), leaf in zip(pairs, out, strict=True)])
     tangent = tree.unflatten(treedef, [_tangent_result(y, y_dot, taken) for y, y_dot in pairs])
     return (value, tangent, aux) if has_aux else (value, tangent)
 
@@ -47,6 +47,11 @@ def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool
 def _held(value: Any, trace: ForwardTrace) -> Any:
     core.check_not_newer(value, trace)
     return core.snapshot(value) if core.is_traced(value) else value
+
+
+def _value_result(y: Any, leaf: Any, taken: set[int]) -> Any:
+    """A value that shares no memory; one that is no Dual was captured, and is copied."""
+    return y.copy() if type(leaf) is np.ndarray else arguments.owned(y, taken)
 
 
 def _tangent_result(y: Any, y_dot: Any, taken: set[int]) -> Any:
@@ -194,7 +199,7 @@ def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False
     values, parts = arguments.argument_leaves(primals, range(len(primals)))
     out, linear, out_avals, treedef, aux = linear_part(function, primals, {}, values, parts, has_aux)
     taken = {id(x) for x in values}
-    value = tree.unflatten(treedef, [arguments.owned(y, taken) for y in out])
+    value = tree.unflatten(treedef, [y.copy() if type(y) is np.ndarray else arguments.owned(y, taken) for y in out])
     pushforward = Linearized(linear, [aval_of(x) for x in values], parts, out_avals, treedef)
     return (value, pushforward, aux) if has_aux else (value, pushforward)
 
