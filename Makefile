@@ -18,7 +18,7 @@ help:
 	@echo "make clean   remove .venv and caches"
 	@echo "PEERS=no     do not install PyTorch, JAX, autograd and MyGrad to compare with"
 
-tour: $(ENVIRONMENT)
+tour: $(READY)
 	@$(VENV)/bin/wengert tour $(ARGS)
 
 # pytest comes last, so that its closing line is the last one printed.
@@ -56,7 +56,7 @@ $(READY): pyproject.toml
 
 # Peers are there to compare with; without them wengert and its tests run all the same.
 $(PEERS_READY): $(READY)
-	@echo "Adding the peers (PEERS=no leaves them out) …"
+	@echo "Adding PyTorch, JAX, autograd and MyGrad to compare with: 1 GB or more (PEERS=no leaves them out) …"
 	@$(RUN) pip install --quiet --group peers || \
 	  echo "NOTE: PyTorch, JAX, autograd and MyGrad could not all be installed here; what compares with them is skipped." >&2
 	@touch $@

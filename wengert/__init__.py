@@ -2,12 +2,13 @@
 
 from wengert import dual, errors, numpy, testing  # dual: what makes a Dual by hand
 from wengert.core import Batch, Dual, Symbol, Variable
+from wengert.ops.elementwise import stop_gradient
 from wengert.program import WengertList
 from wengert.tape import clip_grad_norm, no_grad, parameters, zero_grads
 from wengert.transforms.grad import grad, value_and_grad
 from wengert.transforms.jacobian import derivative, elementwise_grad, hessian, hvp, jacfwd, jacobian, jacrev
 from wengert.transforms.jvp import jvp, linearize
-from wengert.transforms.trace import stop_gradient, trace
+from wengert.transforms.trace import trace
 from wengert.transforms.vjp import vjp
 from wengert.transforms.vmap import vmap
 

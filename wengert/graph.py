@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from numpy import float64, ndarray
 from wengert import core, errors
 from wengert.avals import WEAK, Aval
 from wengert.core import (
+    FLOAT_ERRORS,
+    IGNORED,
     TRACED,
     Primitive,
     Trace,
@@ -28,6 +31,7 @@ COPY_LIMIT = 65536  # bytes up to which an array that users can reach is copied 
 NO_PARAMS: Final[dict[str, Any]] = {}
 FREED: Final[tuple[Any, ...]] = ()  # stands for the residuals of a node that a sweep has used up
 _new = object.__new__
+_blank: Final[Callable[[], Any]] = partial(object.__new__, Variable)  # the quickest way to make one
 
 
 class Node:
@@ -140,6 +144,13 @@ def guard(value: Any) -> Any:
     return core.snapshot(value) if kind in TRACED else value
 
 
+def apart(out: Any, exposed: tuple[Any, ...]) -> Any:
+    """A result that is no view of an array that users can change: later operations keep results as they are."""
+    if type(out) is ndarray and any(type(x) is ndarray and np.may_share_memory(out, x) for x in exposed):
+        return out.copy()
+    return out
+
+
 def unchanged(kept: Any, value: Any) -> bool:
     """Whether a value is still what `guard` kept of it."""
     if type(kept) is Guarded:
@@ -176,7 +187,8 @@ class ReverseTrace(Trace):
             or no_grad_depth.get() > self.no_grad_outside
         ):
             return self.process(primitive, (x,), NO_PARAMS)
-        out = primitive.value(value)
+        compute = primitive.value  # a name of its own: called as an attribute it would be looked up as a method first
+        out = compute(value)
         keeps_x, keeps_out = short[1]
         if keeps_x and type(parent) is Leaf and parent.exposed:
             value = guard(value)
@@ -189,7 +201,7 @@ class ReverseTrace(Trace):
         node.aval = None
         node.more = ()
         node.saved = (value if keeps_x else None, out if keeps_out else None)
-        y = _new(Variable)
+        y = _blank()
         y._trace = self
         y._value = out
         y._info = node
@@ -225,7 +237,8 @@ class ReverseTrace(Trace):
             slot, source, more, (keeps_a, keeps_b, keeps_out) = 1, other, (), short[2]
         else:
             slot, source, more, (keeps_a, keeps_b, keeps_out) = 0, parent, ((1, other, None),), short[3]
-        out = primitive.value(a, b)
+        compute = primitive.value
+        out = compute(a, b)
         if keeps_a and type(a) is ndarray and (parent is None or (type(parent) is Leaf and parent.exposed)):
             a = guard(a)
         if keeps_b and type(b) is ndarray and (other is None or (type(other) is Leaf and other.exposed)):
@@ -239,7 +252,7 @@ class ReverseTrace(Trace):
         node.aval = None
         node.more = more
         node.saved = (a if keeps_a else None, b if keeps_b else None, out if keeps_out else None)
-        z = _new(Variable)
+        z = _blank()
         z._trace = self
         z._value = out
         z._info = node
@@ -253,11 +266,15 @@ class ReverseTrace(Trace):
         active: tuple[int, ...] = ()
         slot = 0
         nested = False  # whether an older trace must see this operation too
+        exposed: tuple[Any, ...] = ()  # arrays that users can change
         for arg in args:
             if type(arg) is Variable and arg._trace is self:
                 value = arg._value
-                if arg._info is not None:
+                parent = arg._info
+                if parent is not None:
                     active += (slot,)
+                    if type(parent) is Leaf and parent.exposed:
+                        exposed += (value,)
             else:
                 value = arg
             if type(value) in TRACED:
@@ -271,6 +288,8 @@ class ReverseTrace(Trace):
             if primitive.multiple:
                 return tuple(new_traced(Variable, self, y, None) for y in out)
             return new_traced(Variable, self, out, None)
+        if exposed:
+            out = tuple(apart(y, exposed) for y in out) if primitive.multiple else apart(out, exposed)
         kept, keeps_out = primitive.keeps(active, slot)
         saved: list[Any] = [None] * (slot + 1)
         for k in kept:
@@ -357,7 +376,9 @@ def sweep(
     hooked = trace is not None and trace.hooked
     for node, ct in roots:
         deliver(ct, node, cts, waiting)
-    with np.errstate(all="ignore"):
+    users = FLOAT_ERRORS.get()
+    try:
+        FLOAT_ERRORS.set(IGNORED)  # the rules' own arithmetic must not warn in the user's name
         while waiting:
             node = heappop(waiting)[1]
             ct = cts.pop(node)
@@ -402,6 +423,8 @@ def sweep(
                     break
                 # Otherwise this parent is newer than all that wait: nothing more can arrive, and it is next. So chains,
                 # of which programs are made, are walked without any bookkeeping.
+    finally:
+        FLOAT_ERRORS.set(users)
     return leaves
 
 

@@ -121,6 +121,7 @@ ENTRIES: dict[str, Callable[[Any], Any]] = {
     "M linspace": lambda x: np.linspace(x, 1.0, 3, endpoint=False, axis=1),
     "V linspace retstep": lambda x: np.linspace(x, x[::-1], 3, retstep=True),
     "V logspace": lambda x: np.logspace(x[0], x[1], 3),
+    "M geomspace": lambda x: np.geomspace(np.exp(x), 2.0, 4, axis=-1),
     "V vander": lambda x: np.vander(x, 3) + np.vander(x, 3, increasing=True),
     "V sliding windows": lambda x: np.lib.stride_tricks.sliding_window_view(x, 2),
     "T sliding windows": lambda x: np.lib.stride_tricks.sliding_window_view(x, (2, 3), (1, 2)),

@@ -161,6 +161,19 @@ def test_no_images_at_all(folder):
     refused(folder, "0 fours and 0 nines")
 
 
+def test_images_without_pixels(folder):
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((40, 0, 6), np.uint8)))
+    refused(folder, "0×6 pixels")
+
+
+def test_a_folder_that_may_not_be_read(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)  # root may read everything
+    refused(folder, "Permission denied", str(folder))
+
+
 def test_a_folder_in_place_of_a_file(folder):
     path = folder / "train-labels-idx1-ubyte"
     path.unlink()

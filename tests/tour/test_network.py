@@ -1,5 +1,7 @@
 """The network: its loss is the cross-entropy, its gradient is right, and it learns."""
 
+import itertools
+
 import numpy as np
 
 from wengert.tour import data, network
@@ -29,5 +31,6 @@ def test_it_learns_and_repeats_itself():
         runs.append(list(network.train(network.initial(64, rng), digits, 4, rng)))
     one, again = runs
     assert [epoch.number for epoch in one] == [0, 1, 2, 3, 4]
+    assert all(after.loss < before.loss for before, after in itertools.pairwise(one))
     assert one[-1].held_accuracy > 0.95 and one[-1].loss < 0.3 * one[0].loss
     assert one[-1].loss == again[-1].loss

@@ -150,7 +150,7 @@ def _layered(nodes: list[Node]) -> list[list[Node]]:
 
 
 def _bend(node: Node, layers: list[list[Node]], nodes: list[Node]) -> None:
-    """Lead the edges from `node` past the layers between it and its children: one trunk, which each edge leaves in turn.
+    """Lead the edges from `node` past the layers between it and its children: one trunk, which they leave in turn.
 
     An edge of its own to each child would take a bend per child and layer, and hide the picture behind parallel lines.
     """

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as _numpy
 
 from wengert.numpy import (  # noqa: F401  (each module attaches its part when it is imported)
+    applying,
     contract,
     creation,
     indexing,

@@ -59,9 +59,7 @@ def filled(like: Any, shape: Any, value: Any, dtype: Any, order: Any = "C") -> A
 
 
 @creates(np.full)
-def full(
-    like: Any, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None
-) -> Any:
+def full(like: Any, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None) -> Any:
     return filled(like, shape, fill_value, dtype, order)
 
 
@@ -206,6 +204,26 @@ def logspace(
     if ndim_of(as_array(base)):
         raise errors.unsupported_keyword("numpy.logspace", "an array as base")
     y = np.power(base, np.linspace(start, stop, num, endpoint, axis=axis))
+    return y if dtype is None else y.astype(dtype, copy=False)
+
+
+@implements(np.geomspace)
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """Of positive numbers, or of negative ones. The ends are `start` and `stop` themselves."""
+    start, stop = np.broadcast_arrays(as_array(start) * 1.0, as_array(stop) * 1.0)
+    if np.any(np.equal(start, 0)) or np.any(np.equal(stop, 0)):
+        raise ValueError("Geometric sequence cannot include zero")
+    if dtype_of(start).kind == "c" or np.any(np.less(start * stop, 0)):
+        raise errors.unsupported_keyword("numpy.geomspace", "complex numbers or ends of opposite sign")
+    sign = np.sign(start)
+    y = np.logspace(np.log10(start * sign), np.log10(stop * sign), num, endpoint)
+    ends = [np.expand_dims(start * sign, 0), np.expand_dims(stop * sign, 0)]
+    if num > 1:
+        y = np.concatenate([ends[0], y[1:-1], ends[1]] if endpoint else [ends[0], y[1:]])
+    elif num == 1:
+        y = ends[0]
+    y = y * sign
+    y = np.moveaxis(y, 0, axis) if axis else y
     return y if dtype is None else y.astype(dtype, copy=False)
 
 

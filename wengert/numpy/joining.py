@@ -287,5 +287,5 @@ def _as_object(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
     return holder
 
 
-refuse_conversion: Any = TracedArray.__array__  # type: ignore[attr-defined]
+refuse_conversion: Any = TracedArray.__array__
 setattr(TracedArray, "__array__", _as_object)  # noqa: B010

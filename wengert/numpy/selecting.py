@@ -189,6 +189,8 @@ def _target(x: Any, name: str) -> Any:
 @implements(np.copyto)
 def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     _target(dst, "np.copyto or np.full")
+    if src is dst:
+        return  # nor does NumPy ask whether it is writable
     check_writable(dst, DESTINATION)
     src = as_array(src)
     kind = "scalar" if not ndim_of(src) else "array data"
@@ -197,10 +199,10 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     if where is True:
         put(dst, ..., src)
         return
-    np.copyto(np.zeros(dst.shape), blank(shape_of(src)))  # NumPy's own error, if the shapes do not fit
-    if not dst.size:
-        return  # NumPy does not look at the mask either
-    replace(dst, np.where(as_array(where), src.astype(dst.dtype, copy=False), dst))
+    where = np.asarray(where, bool) if isinstance(where, list) and not where else as_array(where)
+    mask = np.zeros(shape_of(where), dtype_of(where))
+    np.copyto(np.zeros(dst.shape), blank(shape_of(src)), where=mask)  # NumPy's own errors
+    replace(dst, np.where(where, src.astype(dst.dtype, copy=False), dst))
 
 
 @implements(np.put)

@@ -324,7 +324,6 @@ as_discrete = Discrete(
     batch=trailing,
     scalar=False,
     examples=[((3, 2), {"dtype": np.dtype(np.int64)})],
-    tags="complex",
 )
 
 
@@ -412,6 +411,15 @@ def _resize(self: Any, *args: Any, **kwargs: Any) -> None:
     raise errors.conversion(".resize()", "It changes the array in place, under its views. Use y = np.resize(y, shape).")
 
 
+def _device(self: Any) -> str:
+    return "cpu"
+
+
+def _to_device(self: Any, device: str, /, *, stream: Any = None) -> Any:
+    np.zeros(0).to_device(device, stream=stream)  # type: ignore[call-overload]  # NumPy's own errors
+    return self
+
+
 def _memory_attribute(name: str) -> property:
     def refuse(self: Any) -> Any:
         raise errors.conversion(f".{name}", "A traced array has no memory of its own to look at or to lock.")
@@ -422,6 +430,8 @@ def _memory_attribute(name: str) -> property:
 for _name in ("flags", "strides", "data", "ctypes", "base"):
     setattr(TracedArray, _name, _memory_attribute(_name))
 for _name, _member in {
+    "device": property(_device, doc="Where NumPy computes."),
+    "to_device": _to_device,
     "resize": _resize,
     "reshape": _reshape_method,
     "flatten": _flatten,

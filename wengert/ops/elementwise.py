@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 
+from wengert import tree
 from wengert.core import aval_of
 from wengert.ops.kinds import Discrete, Elementwise, General
 from wengert.ops.vector import Linear, aligned, fit_dtype, real_dtype, real_primitive, scale, sum_to, trailing
@@ -391,7 +392,7 @@ round_ = Discrete(
     batch=trailing,
     examples=[((3, 2), {"decimals": 1})],
 )
-stop_gradient = Discrete(
+stopped = Discrete(
     "stop_gradient",
     lambda x: np.copy(x) if isinstance(x, np.ndarray) else x,
     shape=_same_shape,
@@ -400,6 +401,22 @@ stop_gradient = Discrete(
     examples=[((3, 2),)],
     tags="complex",
 )
+
+def stop_gradient(x: Any) -> Any:
+    """The same values, as constants: their derivative is taken to be 0.
+
+    `x` is an array, a number or a container of them.
+
+    >>> import wengert as wg
+    >>> wg.grad(lambda x: x * wg.stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+
+    def stop(leaf: Any) -> Any:
+        return stopped(leaf)
+
+    return tree.map_leaves(stop, x)
+
 
 # ------------------------------------------------------------------------------------------------- several results
 

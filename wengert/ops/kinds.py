@@ -13,7 +13,7 @@ import numpy as np
 from wengert import program
 from wengert.avals import Aval, Shape, promotable
 from wengert.core import OUT, aval_of, register
-from wengert.graph import read
+from wengert.graph import Guarded, read
 from wengert.ops.vector import (
     BatchRule,
     Linear,
@@ -141,9 +141,12 @@ class Elementwise(RulesByName):
     ) -> Any:
         if not callable(self.partials[slot]):
             return self.pullback(slot, ct, saved, into, params)
-        if key not in cache:
-            cache[key] = self.partial(slot, saved)
-        bar = scale(ct, cache[key])
+        p = cache.get(key)
+        if p is None:
+            p = self.partial(slot, saved)
+            if not (type(p) is np.ndarray and any(type(x) is Guarded and np.may_share_memory(x.array, p) for x in saved)):
+                cache[key] = p  # else it is the user's own array, which must be checked at each call
+        bar = scale(ct, p)
         return bar if into is None else fit_dtype(sum_to(bar, shape=into.shape), into)
 
     def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:

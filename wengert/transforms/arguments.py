@@ -155,12 +155,12 @@ def regroup(parts: Sequence[tuple[int, Any, int]], leaves: Sequence[Any]) -> lis
 def call(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Call the user's function.
 
-    NumPy hides what a traced array says to `plain[0] = x` behind "setting an array element with a sequence"; bring it
-    to the front, where the user is.
+    NumPy hides what a traced array says to `plain[0] = x` behind "setting an array element with a sequence", and C
+    code of others behind a SystemError; bring it to the front, where the user is.
     """
     try:
         return function(*args, **kwargs)
-    except ValueError as error:
+    except (ValueError, SystemError) as error:
         if isinstance(error.__cause__, errors.WengertError):
             raise error.__cause__.with_traceback(error.__traceback__) from None
         raise

@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert import core, errors, program, tree
 from wengert.avals import Aval, is_differentiable
-from wengert.core import Dual, ForwardTrace, aval_of, new_traced
+from wengert.core import FLOAT_ERRORS, IGNORED, Dual, ForwardTrace, aval_of, new_traced
 from wengert.transforms import arguments
 
 
@@ -163,8 +163,12 @@ class Linearized:
     def push(self, leaves: Sequence[Any]) -> list[Any]:
         """Flat pushforward."""
         taken = {id(leaf) for leaf in leaves}
-        with np.errstate(all="ignore"):  # the rules' own arithmetic must not warn in the user's name
+        users = FLOAT_ERRORS.get()
+        try:
+            FLOAT_ERRORS.set(IGNORED)  # the rules' own arithmetic must not warn in the user's name
             results = program.evaluate(self.program, leaves)
+        finally:
+            FLOAT_ERRORS.set(users)
         return [
             arguments.as_argument(arguments.owned(y_dot, taken), aval)
             for y_dot, aval in zip(results, self.out_avals, strict=True)
@@ -173,8 +177,12 @@ class Linearized:
     def pull(self, cts: Sequence[Any]) -> list[Any]:
         """Flat pullback."""
         taken = {id(ct) for ct in cts}
-        with np.errstate(all="ignore"):
+        users = FLOAT_ERRORS.get()
+        try:
+            FLOAT_ERRORS.set(IGNORED)
             bars = program.transpose(self.program, cts)
+        finally:
+            FLOAT_ERRORS.set(users)
         return [
             arguments.zeros_for(aval) if bar is None else arguments.as_argument(arguments.owned(bar, taken), aval)
             for bar, aval in zip(bars, self.in_avals, strict=True)

@@ -1,4 +1,4 @@
-"""Staging: `trace`, which writes a function's Wengert list, and `stop_gradient`."""
+"""Staging: `trace`, which writes a function's Wengert list."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from wengert import core, tree
-from wengert.core import aval_of, bind
-from wengert.ops import elementwise
+from wengert.core import aval_of
 from wengert.program import StageTrace, WengertList
 from wengert.transforms import arguments
 from wengert.transforms.arguments import Transformed
@@ -51,19 +50,3 @@ def _trace(function: Any, args: Any, kwargs: Any) -> WengertList:
 
 def _kept(leaf: Any) -> Any:
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
-
-
-def stop_gradient(x: Any) -> Any:
-    """The same values, as constants: their derivative is taken to be 0.
-
-    `x` is an array, a number or a container of them.
-
-    >>> import wengert as wg
-    >>> wg.grad(lambda x: x * wg.stop_gradient(x))(3.0)
-    np.float64(3.0)
-    """
-
-    def stop(leaf: Any) -> Any:
-        return bind(elementwise.stop_gradient, leaf)
-
-    return tree.map_leaves(stop, x)

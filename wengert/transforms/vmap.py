@@ -76,7 +76,7 @@ def _unbatched(leaf: Any, axis: Any, trace: BatchTrace) -> Any:
             )
         return np.moveaxis(leaf._value, 0, axis) if axis else leaf._value
     if axis is None:
-        return leaf
+        return leaf.copy() if type(leaf) is np.ndarray else leaf  # a captured array, or the caller's
     shape = aval_of(leaf).shape
     return np.moveaxis(np.copy(broadcast_to(leaf, shape=(trace.size, *shape))), 0, axis)
 
