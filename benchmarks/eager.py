@@ -2,12 +2,13 @@
 
     python benchmarks/eager.py [--quick] [--json FILE] [--only chain,deep,…]
 
-First all that take part must agree on values and gradients (relative 1e-10; the exit code is 1 where they do not). Then
-they run in turn, repetition by repetition, so that a change of the machine's mood meets all alike; what is shown is the
-median of nine, and ratios are medians over the interleaved pairs. Peers that are not installed are shown as absent.
+Each contestant lives in a process of its own, as it does for its users: importing PyTorch makes everything else in the
+same process a tenth slower. First all must agree on values and gradients (relative 1e-10; the exit code is 1 where they do
+not). Then they run in turn, one at a time, so that a change of the machine's mood meets all alike. Shown are medians of
+nine; ratios are medians over the pairs. Peers that are not installed are shown as absent.
 
-Wall-clock time is what a user waits. CPU time stands beside it because these machines are shared: where the two differ,
-somebody else was running.
+Wall-clock time is what a user waits. CPU time stands beside it because these machines are shared: where wall-clock time
+exceeds it, somebody else was running, and it is CPU time that the goal is held against.
 """
 
 from __future__ import annotations
@@ -25,317 +26,31 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+from importlib import metadata
+from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-
-import wengert as wg
 
 REPETITIONS = 9
 AGREEMENT = 1e-10
-PEERS = ("autograd", "torch", "mygrad", "jax")
-Function = Callable[..., Any]  # (xp, *inputs) → one number; xp is NumPy or what a peer has in its place
+SAMPLE = 1000  # elements of a large gradient that are compared
 
-console = Console(width=118)
+Lap = Callable[[str], None]
+Function = Callable[..., Any]  # (xp, *inputs) → one number or an array; xp is NumPy, or what a peer has in its place
 
 
-# ----------------------------------------------------------------------------------------------------- time and memory
+# --------------------------------------------------------------------------------------------------------- programs
 
 
-class Stopwatch:
-    """Wall-clock and CPU time of the parts of one run, and of the whole run with all that it frees in the end."""
+class Program(NamedTuple):
+    """Something to differentiate, for every contestant alike."""
 
-    def __init__(self) -> None:
-        self.parts: dict[str, tuple[float, float]] = {}
-        self.begin = self.last = self.now()
+    function: Function
+    inputs: Sequence[Any]
+    constants: Sequence[Any] = ()  # arrays that `function` takes first; they are not differentiated
+    container: bool = False  # whether the inputs form one container, where the contestant knows containers
+    by_hand: Callable[[Sequence[Any], Lap], Any] | None = None  # the same in bare NumPy: the floor
 
-    @staticmethod
-    def now() -> tuple[float, float]:
-        return time.perf_counter(), time.process_time()
-
-    def lap(self, name: str) -> None:
-        wall, cpu = self.now()
-        self.parts[name] = wall - self.last[0], cpu - self.last[1]
-        self.last = self.now()
-
-    def total(self) -> None:
-        self.last = self.begin
-        self.lap("total")
-
-
-class Laps:
-    """All repetitions of one contestant."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, tuple[float, float]]] = []
-
-    def wall(self, part: str = "total") -> list[float]:
-        return [row[part][0] for row in self.rows if part in row]
-
-    def cpu(self, part: str = "total") -> list[float]:
-        return [row[part][1] for row in self.rows if part in row]
-
-
-Run = Callable[[Callable[[str], None]], Any]  # calls lap("record"), lap("pullback"); what it returns is dropped
-
-
-def compete(contestants: dict[str, Run], repetitions: int) -> dict[str, Laps]:
-    """Run all contestants in turn, `repetitions` times, after one round that is not counted."""
-    laps = {name: Laps() for name in contestants}
-    names = list(contestants)
-    for repetition in range(repetitions + 1):
-        for name in names[repetition % len(names) :] + names[: repetition % len(names)]:
-            gc.collect()  # nobody pays for what others left behind; the collector stays on
-            watch = Stopwatch()
-            contestants[name](watch.lap)
-            watch.total()
-            if repetition:
-                laps[name].rows.append(watch.parts)
-    return laps
-
-
-def ratio(laps: Laps, to: Laps) -> float:
-    return statistics.median(a / b for a, b in zip(laps.wall(), to.wall(), strict=True))
-
-
-def resident() -> int:
-    """Resident memory of this process, in bytes."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
-
-
-# ------------------------------------------------------------------------------------------------------- contestants
-
-
-class Contestant:
-    """One way to get a gradient: `gradient(f, inputs, lap)` returns the value and the gradients as NumPy arrays."""
-
-    name = ""
-    xp: Any = np
-
-    def leaf(self, value: Any) -> Any:
-        return value
-
-    def constant(self, value: Any) -> Any:
-        return value
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        raise NotImplementedError
-
-
-class Vjp(Contestant):
-    name = "wengert vjp"
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        value, pullback = wg.vjp(lambda *xs: f(np, *xs), *inputs)
-        lap("record")
-        gradients = list(pullback(np.ones_like(value)))
-        lap("pullback")
-        return value, gradients
-
-
-class Grad(Contestant):
-    name = "wengert grad"
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        positions = tuple(range(len(inputs)))
-        value, gradients = wg.value_and_grad(lambda *xs: np.sum(f(np, *xs)), argnums=positions)(*inputs)
-        return value, list(gradients)
-
-
-class Eager(Contestant):
-    name = "wengert Variable"
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        variables = [wg.Variable(x) for x in inputs]
-        y = f(np, *variables)
-        lap("record")
-        y.backward(np.ones(y.shape))
-        lap("pullback")
-        return y.data, [v.grad for v in variables]
-
-
-class Autograd(Contestant):
-    name = "autograd"
-
-    def __init__(self) -> None:
-        self.make_vjp = importlib.import_module("autograd").make_vjp
-        self.xp = importlib.import_module("autograd.numpy")
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        positions = tuple(range(len(inputs)))
-        pullback, value = self.make_vjp(lambda *xs: f(self.xp, *xs), argnum=positions)(*inputs)
-        lap("record")
-        gradients = list(pullback(np.ones_like(value)))
-        lap("pullback")
-        return value, gradients
-
-
-class Torch(Contestant):
-    name = "torch"
-
-    def __init__(self) -> None:
-        self.xp = importlib.import_module("torch")
-
-    def constant(self, value: Any) -> Any:
-        return self.xp.from_numpy(np.asarray(value))
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        torch = self.xp
-        leaves = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in inputs]
-        y = f(torch, *leaves)
-        lap("record")
-        y.backward(torch.ones_like(y))
-        lap("pullback")
-        return y.detach().numpy(), [leaf.grad.numpy() for leaf in leaves]
-
-
-class MyGrad(Contestant):
-    name = "mygrad"
-
-    def __init__(self) -> None:
-        self.xp = importlib.import_module("mygrad")
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        leaves = [self.xp.tensor(x) for x in inputs]
-        y = f(self.xp, *leaves)
-        lap("record")
-        y.backward()
-        lap("pullback")
-        return y.data, [leaf.grad for leaf in leaves]
-
-
-class Jax(Contestant):
-    name = "jax (eager)"
-
-    def __init__(self) -> None:
-        self.jax = importlib.import_module("jax")
-        self.jax.config.update("jax_enable_x64", True)
-        self.xp = importlib.import_module("jax.numpy")
-
-    def gradient(self, f: Function, inputs: Sequence[Any], lap: Callable[[str], None]) -> tuple[Any, list[Any]]:
-        value, pullback = self.jax.vjp(lambda *xs: f(self.xp, *xs), *inputs)
-        lap("record")
-        gradients = [np.asarray(g) for g in pullback(self.xp.ones_like(value))]
-        lap("pullback")
-        return np.asarray(value), gradients
-
-
-OURS: tuple[type[Contestant], ...] = (Vjp, Grad, Eager)
-THEIRS: dict[str, type[Contestant]] = {"autograd": Autograd, "torch": Torch, "mygrad": MyGrad, "jax": Jax}
-
-
-def installed(names: Sequence[str]) -> tuple[list[Contestant], list[str]]:
-    """The peers among `names` that can be imported, and the names of those that cannot."""
-    found, absent = [], []
-    for name in names:
-        try:
-            found.append(THEIRS[name]())
-        except ImportError:
-            absent.append(name)
-    return found, absent
-
-
-def runs(contestants: Sequence[Contestant], f: Callable[[Contestant], Function], inputs: Sequence[Any]) -> dict[str, Run]:
-    def run(contestant: Contestant, function: Function) -> Run:
-        return lambda lap: contestant.gradient(function, inputs, lap)
-
-    return {c.name: run(c, f(c)) for c in contestants}
-
-
-# --------------------------------------------------------------------------------------------------------- the report
-
-
-class Report:
-    """Tables for people, figures for `--json`, and whether all agreed."""
-
-    def __init__(self, quick: bool) -> None:
-        self.quick = quick
-        self.figures: dict[str, Any] = {}
-        self.verdicts: list[tuple[str, str, str, bool]] = []
-        self.disagreements: list[str] = []
-
-    def agree(self, what: str, results: dict[str, tuple[Any, Sequence[Any]]]) -> None:
-        """Compare values and gradients with those of the first; the largest relative difference is shown."""
-        (first, (value, gradients)), *others = results.items()
-        worst = 0.0
-        for name, (other_value, other_gradients) in others:
-            pairs = [(value, other_value), *zip(gradients, other_gradients, strict=True)]
-            for mine, theirs in pairs:
-                mine, theirs = np.sum(mine) if np.ndim(theirs) == 0 else np.asarray(mine), np.asarray(theirs)
-                scale = np.max(np.abs(mine), initial=0.0) or 1.0
-                error = float(np.max(np.abs(mine - theirs), initial=0.0) / scale)
-                worst = max(worst, error)
-                if not error <= AGREEMENT:
-                    self.disagreements.append(f"{what}: {name} differs from {first} by {error:.1e}")
-        with_whom = ", ".join(name for name, _ in others)
-        console.print(f"  values and gradients agree with {with_whom}: largest relative difference {worst:.1e}")
-
-    def goal(self, what: str, value: float, goal: float, unit: str, cpu: float | None = None) -> None:
-        """Note whether `value` is at most `goal`; CPU time decides where other jobs were running."""
-        met = value <= goal or (cpu is not None and cpu <= goal)
-        shown = f"{value:.3g}" if cpu is None else f"{value:.3g} (CPU {cpu:.3g})"
-        self.verdicts.append((what, f"{shown} {unit}", f"≤ {goal:g} {unit}", met))
-
-    def faster(self, what: str, ratios: dict[str, float]) -> None:
-        for name, value in ratios.items():
-            self.verdicts.append((f"{what}: {name} takes", f"{value:.2f} × as long", "> 1 ×", value > 1))
-
-    def race(
-        self,
-        key: str,
-        title: str,
-        laps: dict[str, Laps],
-        per: float,
-        unit: str,
-        base: str,
-        absent: Sequence[str] = (),
-        parts: Sequence[str] = ("record", "pullback"),
-    ) -> None:
-        """A table of contestants: parts and total per operation, spread, CPU time, and the ratio to `base`."""
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("")
-        for part in parts:
-            table.add_column(f"{part} {unit}", justify="right")
-        for heading in (f"total {unit}", "spread", f"CPU {unit}", f"÷ {base}"):
-            table.add_column(heading, justify="right")
-        figures: dict[str, Any] = {}
-        for name, one in laps.items():
-            total = sorted(x / per for x in one.wall())
-            row = {part: statistics.median(one.wall(part)) / per for part in parts if one.wall(part)}
-            row |= {"total": statistics.median(total), "low": total[0], "high": total[-1]}
-            row |= {"cpu": statistics.median(one.cpu()) / per, "ratio": ratio(one, laps[base])}
-            figures[name] = row
-            table.add_row(
-                name,
-                *(f"{row[part]:.3g}" if part in row else "–" for part in parts),
-                f"{row['total']:.3g}",
-                f"{row['low']:.3g} … {row['high']:.3g}",
-                f"{row['cpu']:.3g}",
-                f"{row['ratio']:.2f}",
-            )
-        for name in absent:
-            table.add_row(name, *["not installed"] + [""] * (len(parts) + 3))
-        console.print(table)
-        self.figures[key] = figures
-
-    def finish(self) -> int:
-        table = Table(title="Goals", title_justify="left", title_style="bold")
-        for heading in ("what", "measured", "goal", "verdict"):
-            table.add_column(heading)
-        for what, measured, goal, met in self.verdicts:
-            table.add_row(what, measured, goal, "[green]met[/]" if met else "[red]MISSED[/]")
-        console.print(table)
-        for line in self.disagreements:
-            console.print(f"[bold red]DISAGREEMENT[/] {line}")
-        return 1 if self.disagreements else 0
-
-
-# ------------------------------------------------------------------------------------------------- (a) a chain of calls
 
 FACTOR, SHIFT = 1.0001, 1e-7  # near a neutral fixed point, so that the gradient of a million operations is not 0
 OPERATIONS = 4000
@@ -348,7 +63,7 @@ def chain(xp: Any, x: Any, operations: int = OPERATIONS) -> Any:
     return x
 
 
-def chain_by_hand(x: Any, lap: Callable[[str], None], operations: int = OPERATIONS) -> tuple[Any, list[Any]]:
+def chain_by_hand(x: Any, lap: Lap, operations: int = OPERATIONS) -> tuple[Any, list[Any]]:
     """What is left of reverse mode where the program is known: a list of operands, walked backwards. No guards."""
     tape: list[Any] = []
     for _ in range(operations // 4):
@@ -369,105 +84,20 @@ def chain_by_hand(x: Any, lap: Callable[[str], None], operations: int = OPERATIO
     return x, [ct]
 
 
-def without_derivative(f: Function, inputs: Sequence[Any]) -> Run:
-    def run(lap: Callable[[str], None]) -> Any:
-        value = f(np, *inputs)
-        lap("record")
-        return value
-
-    return run
-
-
-def measure_chain(report: Report) -> None:
-    peers, absent = installed(PEERS)
-    eager_jax = [p for p in peers if p.name.startswith("jax")]
-    for what, x, goal in (("shape (1,)", np.array([0.5]), 3.0), ("a Python float", 0.5, 5.0)):
-        console.print(f"[bold]Chain[/] of {OPERATIONS} operations on {what}")
-        contestants = [*(kind() for kind in OURS), *(p for p in peers if p not in eager_jax)]
-        entries = runs(contestants, lambda _: chain, [x])
-        entries["no derivative (NumPy)"] = without_derivative(chain, [x])
-        entries["tape by hand"] = lambda lap, x=x: chain_by_hand(x, lap)
-        checked = [*contestants, *eager_jax]
-        results = {c.name: c.gradient(chain, [x], lambda _: None) for c in checked}
-        report.agree(f"chain of {what}", results | {"tape by hand": chain_by_hand(x, lambda _: None)})
-        laps = compete(entries, REPETITIONS)
-        if eager_jax:  # 60 × as slow: a tenth of the chain, three times, scaled up
-            short = lambda xp, x: chain(xp, x, OPERATIONS // 10)  # noqa: E731
-            few = compete(runs(eager_jax, lambda _: short, [x]), 1 if report.quick else 3)
-            for name, one in few.items():
-                rows = [{k: (10 * w, 10 * c) for k, (w, c) in row.items()} for row in one.rows]
-                one.rows = [rows[k % len(rows)] for k in range(REPETITIONS)]
-                laps[name] = one
-        report.race(f"chain, {what}", "", laps, OPERATIONS * 1e-6, "µs/op", "wengert vjp", absent)
-        for name in ("wengert vjp", "wengert grad", "wengert Variable"):
-            row = report.figures[f"chain, {what}"][name]
-            report.goal(f"chain, {what}: {name}", row["total"], goal, "µs/op", row["cpu"])
-        if goal == 3.0:
-            names = [p.name for p in peers]
-            report.faster("chain", {name: ratio(laps[name], laps["wengert vjp"]) for name in names})
+def make_chain(operations: int) -> Program:
+    return Program(
+        lambda xp, x: chain(xp, x, operations),
+        [np.array([0.5])],
+        by_hand=lambda inputs, lap: chain_by_hand(*inputs, lap, operations),
+    )
 
 
-# ------------------------------------------------------------------------------------------- (b) a million operations
+def make_float_chain(operations: int) -> Program:
+    return make_chain(operations)._replace(inputs=[0.5])
 
 
-def child_deep(name: str, operations: int) -> dict[str, float]:
-    """In a process of its own: time and peak memory of one gradient through a chain."""
-    contestant: Contestant = Grad() if name == "wengert" else installed([name])[0][0]
-    contestant.gradient(lambda xp, x: chain(xp, x, 400), [np.array([0.5])], lambda _: None)
-    gc.collect()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    watch = Stopwatch()
-    _, (gradient,) = contestant.gradient(lambda xp, x: chain(xp, x, operations), [np.array([0.5])], watch.lap)
-    watch.total()
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    wall, cpu = watch.parts["total"]
-    return {"wall": wall, "cpu": cpu, "bytes": peak / operations, "gradient": float(np.sum(gradient))}
-
-
-def measure_deep(report: Report) -> None:
-    sizes = [50_000, 100_000, 200_000] if report.quick else [250_000, 500_000, 1_000_000]
-    _, absent = installed(PEERS)
-    console.print(f"[bold]Depth[/]: one gradient through {sizes[-1]:,} operations, each in a process of its own")
-    table = Table()
-    for heading in ("", *(f"{n:,}: s (CPU s)" for n in sizes), "µs/op, last ÷ first", "peak bytes/op"):
-        table.add_column(heading, justify="right" if heading else "left")
-    figures: dict[str, Any] = {}
-    for name in ("wengert", *(p for p in PEERS if p not in absent and p != "jax")):
-        depths = sizes if name == "wengert" or not report.quick else sizes[:1]
-        rows = [child("deep", name, str(n)) for n in depths]
-        good = [row for row in rows if "wall" in row]
-        growth = good[-1]["cpu"] / good[0]["cpu"] / (depths[len(good) - 1] / depths[0]) if len(good) > 1 else None
-        cells = [f"{row['wall']:.2f} ({row['cpu']:.2f})" if "wall" in row else row["error"] for row in rows]
-        table.add_row(
-            name,
-            *cells,
-            *[""] * (len(sizes) - len(cells)),
-            "" if growth is None else f"{growth:.2f}",
-            f"{good[-1]['bytes']:.0f}" if good else "",
-        )
-        figures[name] = {str(n): row for n, row in zip(depths, rows, strict=True)}
-        if name == "wengert":
-            last = good[-1]
-            report.goal(f"{sizes[-1]:,} operations deep", last["wall"], 5.0 * sizes[-1] / 1e6, "s", last["cpu"])
-            report.goal("depth is linear: time per operation, last ÷ first", growth or 99.0, 1.5, "")
-    for n in sizes:
-        found = {k: v[str(n)]["gradient"] for k, v in figures.items() if "gradient" in v.get(str(n), {})}
-        report.agree(f"depth {n:,}", {k: (g, []) for k, g in found.items()})
-    console.print(table)
-    report.figures["deep"] = figures
-
-
-def child(*args: str) -> dict[str, Any]:
-    """Run one measurement of this file in a fresh process."""
-    done = subprocess.run([sys.executable, __file__, "--child", *args], capture_output=True, text=True, timeout=1800)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return {"error": lines[-1][:40] if lines else f"exit code {done.returncode}"}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-# -------------------------------------------------------------------------------- (c) element by element, (d) containers
+def make_large(operations: int) -> Program:
+    return make_chain(operations)._replace(inputs=[np.linspace(-1.0, 1.0, 1_000_000)])
 
 
 def element_sum(xp: Any, x: Any) -> Any:
@@ -477,112 +107,30 @@ def element_sum(xp: Any, x: Any) -> Any:
     return s
 
 
-def squares(xp: Any, leaves: Any) -> Any:
+def make_elements(n: int) -> Program:
+    return Program(element_sum, [np.linspace(0.0, 1.0, n)])
+
+
+def squares(xp: Any, *leaves: Any) -> Any:
     total: Any = 0.0
     for leaf in leaves:
         total = total + leaf * leaf
     return xp.sum(total)
 
 
-def measure_elements(report: Report) -> None:
-    sizes = [1250, 2500, 5000, 10_000]
-    peers, absent = installed([p for p in PEERS if p != "jax"])
-    contestants = [Vjp(), Eager(), *peers]
-    console.print("[bold]Elements[/]: for k in range(n): s += x[k]")
-    x = np.linspace(0.0, 1.0, 1250)
-    report.agree("elements", {c.name: c.gradient(element_sum, [x], lambda _: None) for c in contestants})
-    scaling(
-        report,
-        "elements",
-        "µs/element",
-        sizes,
-        {c.name: (lambda n, lap, c=c: c.gradient(element_sum, [np.linspace(0.0, 1.0, n)], lap)) for c in contestants},
-        absent,
-    )
+def make_leaves(n: int) -> Program:
+    return Program(squares, [np.full(2, k / n) for k in range(n)], container=True)
 
 
-def measure_containers(report: Report) -> None:
-    sizes = [1000, 10_000]
-    console.print("[bold]Containers[/]: the gradient of Σ leaf² with respect to a container of n leaves")
-
-    def leaves(n: int) -> list[Any]:
-        return [np.full(2, k / n) for k in range(n)]
-
-    def wengert(n: int, lap: Any = None) -> Any:
-        value, (gradient,) = wg.value_and_grad(lambda tree: squares(np, tree["leaves"]), argnums=(0,))({"leaves": leaves(n)})
-        return value, gradient["leaves"]
-
-    entries: dict[str, Any] = {"wengert grad": wengert}
-    peers, absent = installed([p for p in PEERS if p != "jax"])
-    for peer in peers:
-        if peer.name == "autograd":
-            vg = importlib.import_module("autograd").value_and_grad
-            entries["autograd"] = lambda n, lap=None, p=peer, vg=vg: vg(lambda a: squares(p.xp, a))(leaves(n))
-        else:
-            entries[peer.name] = lambda n, lap=lambda _: None, p=peer: p.gradient(
-                lambda xp, *a: squares(xp, a), leaves(n), lap
-            )
-    report.agree("containers", {name: entry(1000) for name, entry in entries.items()})
-    scaling(report, "containers", "µs/leaf", sizes, entries, absent)
-
-
-def scaling(
-    report: Report, key: str, unit: str, sizes: Sequence[int], entries: dict[str, Any], absent: Sequence[str]
-) -> None:
-    """Time per element for growing sizes, which is constant where the cost is linear."""
-    table = Table()
-    for heading in ("", *(f"n = {n:,}: {unit}" for n in sizes), "last ÷ first"):
-        table.add_column(heading, justify="right" if heading else "left")
-    medians: dict[str, list[float]] = {name: [] for name in entries}
-    for n in sizes:
-        runs_of_size = {name: (lambda lap, e=e, n=n: e(n, lap)) for name, e in entries.items()}
-        for name, laps in compete(runs_of_size, 3 if report.quick else 5).items():
-            medians[name].append(statistics.median(laps.cpu()) / n * 1e6)
-    for name, row in medians.items():
-        table.add_row(name, *(f"{v:.3g}" for v in row), f"{row[-1] / row[0]:.2f}")
-        if name.startswith("wengert"):
-            report.goal(f"{key} are linear ({name}): last ÷ first", row[-1] / row[0], 1.5, "")
-    for name in absent:
-        table.add_row(name, "not installed", *[""] * len(sizes))
-    console.print(table)
-    report.figures[key] = {name: dict(zip(map(str, sizes), row, strict=True)) for name, row in medians.items()}
-
-
-# ------------------------------------------------------------------------------- (e) large arrays, and a small network
-
-
-def measure_large(report: Report) -> None:
-    size, operations = 1_000_000, 20
-    x = np.linspace(-1.0, 1.0, size)
-
-    def large(xp: Any, x: Any) -> Any:
-        return chain(xp, x, operations)
-
-    peers, absent = installed(PEERS)
-    contestants = [Vjp(), Eager(), *peers]
-    console.print(f"[bold]Large arrays[/]: a chain of {operations} operations on {size:,} elements")
-    results = {c.name: c.gradient(large, [x], lambda _: None) for c in contestants}
-    report.agree("large arrays", results | {"tape by hand": chain_by_hand(x, lambda _: None, operations)})
-    entries = runs(contestants, lambda _: large, [x])
-    entries["no derivative (NumPy)"] = without_derivative(large, [x])
-    entries["tape by hand"] = lambda lap: chain_by_hand(x, lap, operations)
-    laps = compete(entries, 3 if report.quick else REPETITIONS)
-    report.race("large", "", laps, operations * 1e-3, "ms/op", "wengert vjp", absent)
-
-
-def network(xp: Any, data: Any, targets: Any) -> Function:
+def network(xp: Any, data: Any, targets: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any, b3: Any) -> Any:
     """Cross-entropy of a network with two hidden layers."""
-
-    def loss(xp: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any, b3: Any) -> Any:
-        h = xp.tanh(data @ w1 + b1)
-        h = xp.tanh(h @ w2 + b2)
-        logits = h @ w3 + b3
-        return xp.sum(xp.log(xp.sum(xp.exp(logits), axis=1)) - xp.sum(logits * targets, axis=1)) / len(targets)
-
-    return loss
+    h = xp.tanh(data @ w1 + b1)
+    h = xp.tanh(h @ w2 + b2)
+    logits = h @ w3 + b3
+    return xp.sum(xp.log(xp.sum(xp.exp(logits), axis=1)) - xp.sum(logits * targets, axis=1)) / len(targets)
 
 
-def network_by_hand(data: Any, targets: Any, weights: Sequence[Any], lap: Callable[[str], None]) -> Any:
+def network_by_hand(data: Any, targets: Any, weights: Sequence[Any], lap: Lap) -> tuple[Any, list[Any]]:
     w1, b1, w2, b2, w3, b3 = weights
     h1 = np.tanh(data @ w1 + b1)
     h2 = np.tanh(h1 @ w2 + b2)
@@ -601,206 +149,640 @@ def network_by_hand(data: Any, targets: Any, weights: Sequence[Any], lap: Callab
     return value, [gw1, gb1, gw2, gb2, gw3, gb3]
 
 
-def measure_network(report: Report) -> None:
+def make_network(batch: int) -> Program:
     rng = np.random.default_rng(0)
     widths = (784, 256, 128, 10)
-    data, labels = rng.standard_normal((128, 784)), rng.integers(0, 10, 128)
-    targets = np.eye(10)[labels]
+    data, targets = rng.standard_normal((batch, 784)), np.eye(10)[rng.integers(0, 10, batch)]
     weights: list[Any] = []
     for m, n in zip(widths, widths[1:], strict=False):
         weights += [rng.standard_normal((m, n)) / np.sqrt(m), np.zeros(n)]
-    peers, absent = installed(PEERS)
-    contestants = [Vjp(), Eager(), *peers]
-    console.print("[bold]Network[/]: the gradient of a 784-256-128-10 network for a batch of 128, float64")
-
-    def loss(c: Contestant) -> Function:
-        return network(c.xp, c.constant(data), c.constant(targets))
-
-    results = {c.name: c.gradient(loss(c), weights, lambda _: None) for c in contestants}
-    report.agree("network", results | {"by hand": network_by_hand(data, targets, weights, lambda _: None)})
-    entries = runs(contestants, loss, weights)
-    entries["no derivative (NumPy)"] = without_derivative(network(np, data, targets), weights)
-    entries["by hand (NumPy)"] = lambda lap: network_by_hand(data, targets, weights, lap)
-    laps = compete(entries, 5 if report.quick else REPETITIONS)
-    report.race("network", "", laps, 1e-3, "ms", "wengert vjp", absent)
-
-
-# ----------------------------------------------------------------------------------------- (f) import, (g) memory leaks
-
-
-def measure_import(report: Report) -> None:
-    """`import x` after `import numpy`, in fresh processes; bytecode is compiled by the round that does not count."""
-    code = (
-        "import time, numpy; w, c = time.perf_counter(), time.process_time(); import {0}; "
-        "print(time.perf_counter() - w, time.process_time() - c)"
+    return Program(
+        network,
+        weights,
+        constants=(data, targets),
+        by_hand=lambda inputs, lap: network_by_hand(data, targets, inputs, lap),
     )
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    names = ("wengert", *PEERS)
-    _, absent = installed(PEERS)
-    laps: dict[str, list[tuple[float, float]]] = {name: [] for name in names if name not in absent}
-    for repetition in range((5 if report.quick else 15) + 1):
-        for name in laps:
-            command = [sys.executable, "-c", code.format(name)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            if repetition:
-                wall, cpu = map(float, done.stdout.split())
-                laps[name].append((wall, cpu))
-    console.print("[bold]Import[/], beyond that of NumPy")
-    table = Table()
-    for heading in ("", "ms (median)", "spread", "CPU ms"):
-        table.add_column(heading, justify="right" if heading else "left")
-    figures = {}
-    for name in names:
-        if name in absent:
-            table.add_row(name, "not installed", "", "")
-            continue
-        wall, cpu = (sorted(1e3 * lap[k] for lap in laps[name]) for k in (0, 1))
-        figures[name] = {"wall": statistics.median(wall), "cpu": statistics.median(cpu)}
-        low, high = wall[0], wall[-1]
-        table.add_row(
-            name, f"{figures[name]['wall']:.0f}", f"{low:.0f} … {high:.0f}", f"{figures[name]['cpu']:.0f}"
-        )
-    console.print(table)
-    report.figures["import"] = figures
-    mine = figures["wengert"]
-    report.goal("import wengert, beyond NumPy", mine["wall"] / 1e3, 0.05, "s", mine["cpu"] / 1e3)
+
+
+PROGRAMS: dict[str, Callable[[int], Program]] = {
+    "chain": make_chain,
+    "float chain": make_float_chain,
+    "large": make_large,
+    "elements": make_elements,
+    "leaves": make_leaves,
+    "network": make_network,
+}
+
+
+# ------------------------------------------------------------------------------------------------------- contestants
+
+
+class Contestant:
+    """One way to get a gradient: `gradient` returns the value and a gradient for each input, as NumPy arrays."""
+
+    xp: Any = np
+
+    def constant(self, value: Any) -> Any:
+        return value
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def gradient_of_container(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        return self.gradient(f, inputs, lap)
+
+    def run(self, program: Program, lap: Lap) -> tuple[Any, Any]:
+        constants = [self.constant(c) for c in program.constants]
+
+        def f(*inputs: Any) -> Any:
+            return program.function(self.xp, *constants, *inputs)
+
+        return (self.gradient_of_container if program.container else self.gradient)(f, program.inputs, lap)
+
+
+class Vjp(Contestant):
+    def __init__(self) -> None:
+        self.wg = importlib.import_module("wengert")
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        value, pullback = self.wg.vjp(f, *inputs)
+        lap("record")
+        gradients = pullback(np.ones_like(value))
+        lap("pullback")
+        return value, gradients
+
+
+class Grad(Vjp):
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        positions = tuple(range(len(inputs)))
+        return self.wg.value_and_grad(lambda *xs: np.sum(f(*xs)), argnums=positions)(*inputs)  # type: ignore[no-any-return]
+
+    def gradient_of_container(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        value, tree = self.wg.value_and_grad(lambda tree: f(*tree["leaves"]))({"leaves": list(inputs)})
+        return value, tree["leaves"]
+
+
+class Eager(Vjp):
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        variables = [self.wg.Variable(x) for x in inputs]
+        y = f(*variables)
+        lap("record")
+        y.backward(np.ones(y.shape))
+        lap("pullback")
+        return y.data, [v.grad for v in variables]
+
+
+class Autograd(Contestant):
+    def __init__(self) -> None:
+        self.autograd = importlib.import_module("autograd")
+        self.xp = importlib.import_module("autograd.numpy")
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        pullback, value = self.autograd.make_vjp(f, argnum=tuple(range(len(inputs))))(*inputs)
+        lap("record")
+        gradients = pullback(np.ones_like(value))
+        lap("pullback")
+        return value, gradients
+
+    def gradient_of_container(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        gradient, value = self.autograd.value_and_grad(lambda leaves: f(*leaves))(list(inputs))[::-1]
+        return value, gradient
+
+
+class Torch(Contestant):
+    def __init__(self) -> None:
+        self.xp = importlib.import_module("torch")
+
+    def constant(self, value: Any) -> Any:
+        return self.xp.from_numpy(value)
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        torch = self.xp
+        leaves = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in inputs]
+        y = f(*leaves)
+        lap("record")
+        y.backward(torch.ones_like(y))
+        lap("pullback")
+        return y.detach().numpy(), [leaf.grad.numpy() for leaf in leaves]
+
+
+class MyGrad(Contestant):
+    def __init__(self) -> None:
+        self.xp = importlib.import_module("mygrad")
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        leaves = [self.xp.tensor(x) for x in inputs]
+        y = f(*leaves)
+        lap("record")
+        y.backward()
+        lap("pullback")
+        return y.data, [leaf.grad for leaf in leaves]
+
+
+class Jax(Contestant):
+    def __init__(self) -> None:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+        self.jax = importlib.import_module("jax")
+        self.jax.config.update("jax_enable_x64", True)
+        self.xp = importlib.import_module("jax.numpy")
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        value, pullback = self.jax.vjp(f, *inputs)
+        lap("record")
+        gradients = [np.asarray(g) for g in pullback(self.xp.ones_like(value))]
+        lap("pullback")
+        return np.asarray(value), gradients
+
+
+class NoDerivative(Contestant):
+    """The control: the same program in plain NumPy."""
+
+    def gradient(self, f: Function, inputs: Sequence[Any], lap: Lap) -> tuple[Any, Any]:
+        return f(*inputs), None
+
+
+class ByHand(Contestant):
+    """The floor: the derivative as one would write it in NumPy for this program alone."""
+
+    def run(self, program: Program, lap: Lap) -> tuple[Any, Any]:
+        assert program.by_hand is not None
+        return program.by_hand(program.inputs, lap)  # type: ignore[no-any-return]
+
+
+CONTESTANTS: dict[str, type[Contestant]] = {
+    "wengert vjp": Vjp,
+    "wengert grad": Grad,
+    "wengert Variable": Eager,
+    "autograd": Autograd,
+    "torch": Torch,
+    "mygrad": MyGrad,
+    "jax": Jax,
+    "no derivative": NoDerivative,
+    "by hand": ByHand,
+}
+PEERS = ("autograd", "torch", "mygrad", "jax")
+WENGERT = ("wengert vjp", "wengert grad", "wengert Variable")
+
+
+# ------------------------------------------------------------------------------ what happens in a contestant's process
+
+Parts = dict[str, tuple[float, float]]  # "record", "pullback", "total" → seconds of wall-clock and of CPU time
+
+
+def timed(run: Callable[[Lap], Any]) -> Parts:
+    """Times of the parts of a run, and of the whole with all that it frees in the end."""
+
+    def now() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    def since(then: tuple[float, float]) -> tuple[float, float]:
+        wall, cpu = now()
+        return wall - then[0], cpu - then[1]
+
+    def lap(name: str) -> None:
+        nonlocal last
+        parts[name] = since(last)
+        last = now()
+
+    parts: Parts = {}
+    begin = last = now()
+    run(lap)
+    parts["total"] = since(begin)
+    return parts
+
+
+def work(name: str) -> None:
+    """Answer requests, one JSON object a line: [program, size, times] → times of the parts, [program, size, 0] → results."""
+    try:
+        contestant = CONTESTANTS[name]()
+    except ImportError:
+        print(json.dumps("absent"), flush=True)
+        return
+    print(json.dumps("ready"), flush=True)
+    programs: dict[tuple[str, int], Program] = {}
+    for line in sys.stdin:
+        key, size, times = json.loads(line)
+        program = programs.setdefault((key, size), PROGRAMS[key](size)) if (key, size) not in programs else programs[key, size]
+        if times == 0:
+            value, gradients = contestant.run(program, lambda _: None)
+            answer: Any = [np.sum(value).item(), None if gradients is None else [sample(g) for g in gradients]]
+        else:
+            gc.collect()  # nobody pays for what was left behind; the collector stays on
+            rows = [timed(lambda lap, p=program: contestant.run(p, lap)) for _ in range(times)]
+            answer = {part: [sum(row[part][k] for row in rows) / times for k in (0, 1)] for part in rows[0]}
+        print(json.dumps(answer), flush=True)
+
+
+def sample(gradient: Any) -> list[float]:
+    """All of a small gradient, and evenly spaced elements of a large one."""
+    flat = np.ravel(gradient)
+    return flat[:: flat.size // SAMPLE + 1].tolist()  # type: ignore[no-any-return]
+
+
+def deep(name: str, operations: int) -> dict[str, float]:
+    """In a fresh process: time and peak memory of one gradient through a chain."""
+    contestant = CONTESTANTS[name]()
+    contestant.run(make_chain(400), lambda _: None)
+    gc.collect()
+    program, gradient = make_chain(operations), []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    parts = timed(lambda lap: gradient.append(contestant.run(program, lap)[1][0]))
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    wall, cpu = parts["total"]
+    return {"wall": wall, "cpu": cpu, "bytes": peak / operations, "gradient": float(np.sum(gradient[0]))}
 
 
 def small(xp: Any, x: Any) -> Any:
     return xp.sum(xp.tanh(xp.sin(x) * 1.5 + 0.5) * x)
 
 
-def child_leak(name: str, calls: int) -> dict[str, float]:
-    """In a process of its own: growth of resident memory with the collector off, and what it then finds."""
-    ours: dict[str, type[Contestant]] = {"wengert grad": Grad, "wengert Variable": Eager}
-    contestant: Contestant = ours[name]() if name in ours else installed([name])[0][0]
-    x = np.linspace(0.1, 1.0, 3)
+def leak(name: str, calls: int) -> dict[str, float]:
+    """In a fresh process: growth of resident memory with the collector off, and what it then finds."""
+    contestant = CONTESTANTS[name]()
+    program = Program(small, [np.linspace(0.1, 1.0, 3)])
 
-    def call() -> None:
-        contestant.gradient(small, [x], lambda _: None)
+    def call_many(count: int) -> int:
+        for _ in range(count):
+            contestant.run(program, lambda _: None)
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
 
-    for _ in range(100):
-        call()
+    begin = call_many(200)
     gc.collect()
     gc.disable()
-    begin = resident()
     start = time.perf_counter()
-    for _ in range(calls // 2):
-        call()
-    middle = resident()
-    for _ in range(calls // 2):
-        call()
-    end = resident()
+    middle, end = call_many(calls // 2), call_many(calls // 2)
     seconds = time.perf_counter() - start
-    return {
-        "first": (middle - begin) / 2**20,
-        "second": (end - middle) / 2**20,
-        "found": gc.collect(),
-        "us": seconds / calls * 1e6,
-    }
+    growth = {"first": (middle - begin) / 2**20, "second": (end - middle) / 2**20}
+    return growth | {"found": gc.collect(), "us": seconds / calls * 1e6}
 
 
-def measure_leaks(report: Report) -> None:
-    _, absent = installed(PEERS)
-    console.print("[bold]Leaks[/]: resident memory over many gradients with the collector off")
-    table = Table()
-    for heading in ("", "calls", "first half, MiB", "second half, MiB", "then collected", "µs a call"):
-        table.add_column(heading, justify="right" if heading else "left")
+FRESH: dict[str, Callable[[str, int], dict[str, float]]] = {"deep": deep, "leak": leak}
+
+
+def fresh(what: str, name: str, n: int) -> dict[str, Any]:
+    """Run `deep` or `leak` in a process of its own; {"error": …} where that fails."""
+    command = [sys.executable, __file__, "--fresh", what, name, str(n)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return {"error": lines[-1][:40] if lines else f"exit code {done.returncode}"}
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+# ----------------------------------------------------------------------------------------------- the one that asks them
+
+
+class Worker:
+    """A contestant's process, which waits for what it is asked."""
+
+    def __init__(self, name: str) -> None:
+        command = [sys.executable, __file__, "--worker", name]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+
+    def read(self) -> Any:
+        line = self.process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise RuntimeError("the contestant's process ended")
+        return json.loads(line)
+
+    def ask(self, *request: Any) -> Any:
+        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
+        self.process.stdin.flush()  # type: ignore[union-attr]
+        return self.read()
+
+
+class Laps:
+    """All repetitions of one contestant."""
+
+    def __init__(self) -> None:
+        self.rows: list[Parts] = []
+
+    def wall(self, part: str = "total") -> list[float]:
+        return [row[part][0] for row in self.rows if part in row]
+
+    def cpu(self, part: str = "total") -> list[float]:
+        return [row[part][1] for row in self.rows if part in row]
+
+    def ratio(self, to: Laps) -> float:
+        return statistics.median(a / b for a, b in zip(self.wall(), to.wall(), strict=True))
+
+
+def new_table(title: str, *headings: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for k, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if k else "left")
+    return table
+
+
+class Benchmark:
+    """The workers, the tables for people, the figures for `--json`, and whether all agreed."""
+
+    def __init__(self, quick: bool) -> None:
+        from rich.console import Console
+
+        self.console = Console(width=118)
+        self.quick = quick
+        self.figures: dict[str, Any] = {}
+        self.goals: list[dict[str, Any]] = []
+        self.disagreements: list[str] = []
+        self.workers = {name: Worker(name) for name in CONTESTANTS}
+        self.absent = {name for name, worker in self.workers.items() if worker.read() == "absent"}
+
+    def present(self, *names: str) -> list[str]:
+        return [name for name in names if name not in self.absent]
+
+    def agree(self, program: str, size: int, names: Sequence[str]) -> None:
+        """Compare values and gradients with those of the first; the largest relative difference is shown."""
+        results = {name: self.workers[name].ask(program, size, 0) for name in self.present(*names)}
+        self.compare(f"{program}, {size:,}", results)
+
+    def compare(self, what: str, results: dict[str, Any]) -> None:
+        (first, (value, gradients)), *others = results.items()
+        worst = 0.0
+        for name, (other_value, other_gradients) in others:
+            pairs = [(value, other_value)]
+            if other_gradients is not None:
+                pairs += zip(gradients, other_gradients, strict=True)
+            for one, other in pairs:
+                one, other = np.asarray(one), np.asarray(other)
+                error = float(np.max(np.abs(one - other)) / (np.max(np.abs(one)) or 1.0))
+                worst = max(worst, error)
+                if not error <= AGREEMENT:
+                    self.disagreements.append(f"{what}: {name} differs from {first} by {error:.1e}")
+        if others:
+            self.console.print(f"  {what}: {len(results)} agree, largest relative difference {worst:.1e}")
+
+    def compete(self, program: str, sizes: dict[str, int], repetitions: int, times: int = 1) -> dict[str, Laps]:
+        """Run each contestant at its size in turn, `repetitions` times, after one round that is not counted."""
+        names = self.present(*sizes)
+        laps = {name: Laps() for name in names}
+        for repetition in range(repetitions + 1):
+            for k in range(len(names)):
+                name = names[(k + repetition) % len(names)]
+                parts = self.workers[name].ask(program, sizes[name], times)
+                if repetition:
+                    laps[name].rows.append({part: (wall, cpu) for part, (wall, cpu) in parts.items()})
+        return laps
+
+    def goal(self, what: str, value: float, goal: float, unit: str = "", cpu: float | None = None) -> None:
+        """Note whether `value` (or, on a shared machine, the CPU time) is at most `goal`."""
+        measured = f"{value:.3g}" if cpu is None else f"{value:.3g} (CPU {cpu:.3g})"
+        met = min(value, value if cpu is None else cpu) <= goal
+        self.goals.append({"what": what, "measured": f"{measured} {unit}", "goal": f"≤ {goal:g} {unit}", "met": met})
+
+    def faster(self, what: str, times: float) -> None:
+        self.goals.append({"what": what, "measured": f"{times:.2f} × as long", "goal": "> 1 ×", "met": times > 1})
+
+    def race(self, title: str, laps: dict[str, Laps], operations: dict[str, int], unit: str, base: str) -> None:
+        """A table of contestants: parts and total per operation, spread, CPU time, and the ratio to `base`."""
+        scale = {"µs": 1e6, "ms": 1e3}[unit[:2]]
+        headings = [f"{part} {unit}" for part in ("record", "pullback", "total")]
+        table = new_table(title, "", *headings, "spread", f"CPU {unit}", f"÷ {base}")
+        figures: dict[str, Any] = {}
+        for name, one in laps.items():
+            per = scale / operations[name]
+            total = sorted(x * per for x in one.wall())
+            row = {part: statistics.median(one.wall(part)) * per for part in ("record", "pullback") if one.wall(part)}
+            row |= {"total": statistics.median(total), "low": total[0], "high": total[-1]}
+            row |= {"cpu": statistics.median(one.cpu()) * per, "ratio": one.ratio(laps[base])}
+            row["ratio"] *= operations[base] / operations[name]
+            figures[name] = row
+            parts = [f"{row[part]:.3g}" if part in row else "–" for part in ("record", "pullback", "total")]
+            spread = f"{row['low']:.3g} … {row['high']:.3g}"
+            table.add_row(name, *parts, spread, f"{row['cpu']:.3g}", f"{row['ratio']:.2f}")
+        for name in operations.keys() - laps.keys():
+            table.add_row(name, "not installed")
+        self.console.print(table)
+        self.figures[title] = figures
+
+    def scaling(self, program: str, unit: str, sizes: Sequence[int], names: Sequence[str]) -> None:
+        """CPU time per element for growing sizes, which is constant where the cost is linear."""
+        title = f"{program}: CPU {unit}"
+        table = new_table(title, "", *(f"n = {n:,}" for n in sizes), "last ÷ first")
+        rows: dict[str, list[float]] = {name: [] for name in self.present(*names)}
+        for n in sizes:
+            for name, laps in self.compete(program, dict.fromkeys(names, n), 3 if self.quick else 5).items():
+                rows[name].append(min(laps.cpu()) / n * 1e6)
+        for name, row in rows.items():
+            table.add_row(name, *(f"{v:.3g}" for v in row), f"{row[-1] / row[0]:.2f}")
+            if name.startswith("wengert"):
+                self.goal(f"{program} are linear: {name}, last ÷ first", row[-1] / row[0], 1.5)
+        for name in set(names) - rows.keys():
+            table.add_row(name, "not installed")
+        self.console.print(table)
+        self.figures[title] = {name: dict(zip(map(str, sizes), row, strict=True)) for name, row in rows.items()}
+
+    def finish(self) -> int:
+        table = new_table("Goals", "what", "measured", "goal", "verdict")
+        for goal in self.goals:
+            verdict = "[green]met[/]" if goal["met"] else "[bold red]MISSED[/]"
+            table.add_row(goal["what"], goal["measured"], goal["goal"], verdict)
+        self.console.print(table)
+        for line in self.disagreements:
+            self.console.print(f"[bold red]DISAGREEMENT[/] {line}")
+        return 1 if self.disagreements else 0
+
+
+# ---------------------------------------------------------------------------------------------------------- measures
+
+
+def measure_chain(b: Benchmark) -> None:
+    """(a) The cost of one small operation."""
+    for program, what, limit in (("chain", "shape (1,)", 3.0), ("float chain", "a Python float", 5.0)):
+        b.agree(program, OPERATIONS, [n for n in CONTESTANTS if n != "no derivative"])
+        operations = dict.fromkeys(CONTESTANTS, OPERATIONS) | {"jax": OPERATIONS // 20}  # jax: a twentieth will do
+        laps = b.compete(program, operations, REPETITIONS, times=1 if b.quick else 3)
+        title = f"A chain of {OPERATIONS} operations on {what}"
+        b.race(title, laps, operations, "µs/op", "wengert vjp")
+        for name in WENGERT:
+            row = b.figures[title][name]
+            b.goal(f"{program}: {name}", row["total"], limit, "µs/op", row["cpu"])
+        if limit == 3.0:
+            for name in b.present(*PEERS):
+                b.faster(f"{program}: {name} takes", b.figures[title][name]["ratio"])
+
+
+def measure_deep(b: Benchmark) -> None:
+    """(b) A million operations deep."""
+    sizes = [50_000, 100_000, 200_000] if b.quick else [250_000, 500_000, 1_000_000]
+    headings = [f"{n:,}: s (CPU s)" for n in sizes]
+    table = new_table("One gradient through very many operations", "", *headings, "µs/op, last ÷ first", "peak bytes/op")
+    figures: dict[str, Any] = {}
+    for name in ("wengert grad", *(p for p in PEERS if p != "jax")):
+        if name in b.absent:
+            table.add_row(name, "not installed")
+            continue
+        depths = sizes if name.startswith("wengert") or not b.quick else sizes[:1]
+        rows = [fresh("deep", name, n) for n in depths]
+        figures[name] = {str(n): row for n, row in zip(depths, rows, strict=True)}
+        cells = [row.get("error") or f"{row['wall']:.2f} ({row['cpu']:.2f})" for row in rows]
+        cells += [""] * (len(sizes) - len(cells))
+        good = {n: row for n, row in zip(depths, rows, strict=True) if "wall" in row}
+        if good:
+            first, last = min(good), max(good)
+            growth = good[last]["cpu"] / last / (good[first]["cpu"] / first)
+            cells += [f"{growth:.2f}" if last > first else "", f"{good[last]['bytes']:.0f}"]
+            if name.startswith("wengert"):
+                limit = 5.0 * last / 1e6
+                b.goal(f"{last:,} operations deep", good[last]["wall"], limit, "s", good[last]["cpu"])
+                b.goal("depth is linear: CPU time per operation, last ÷ first", growth, 1.5)
+        table.add_row(name, *cells)
+    for n in map(str, sizes):
+        found = {k: (0.0, [v[n]["gradient"]]) for k, v in figures.items() if "gradient" in v.get(n, {})}
+        b.compare(f"depth, {int(n):,}", found)
+    b.console.print(table)
+    b.figures["deep"] = figures
+
+
+def measure_elements(b: Benchmark) -> None:
+    """(c) for k in range(n): s += x[k]"""
+    names = ("wengert vjp", "wengert Variable", "autograd", "torch", "mygrad")
+    b.agree("elements", 1250, names)
+    b.scaling("elements", "µs/element", [1250, 2500, 5000, 10_000], names)
+
+
+def measure_leaves(b: Benchmark) -> None:
+    """(d) The gradient with respect to a container of many arrays."""
+    names = ("wengert grad", "wengert Variable", "autograd", "torch", "mygrad")
+    b.agree("leaves", 1000, names)
+    b.scaling("leaves", "µs/leaf", [1000, 10_000], names)
+
+
+def measure_large(b: Benchmark) -> None:
+    """(e) Where the arithmetic dominates: large arrays, and a small network."""
+    names = ("wengert vjp", "wengert Variable", *PEERS, "no derivative", "by hand")
+    for program, size, title, operations, unit in (
+        ("large", 20, "A chain of 20 operations on 1,000,000 elements", 20, "ms/op"),
+        ("network", 128, "A 784-256-128-10 network, batch of 128, float64", 1, "ms"),
+    ):
+        b.agree(program, size, [n for n in names if n != "no derivative"])
+        laps = b.compete(program, dict.fromkeys(names, size), 3 if b.quick else REPETITIONS)
+        b.race(title, laps, dict.fromkeys(names, operations), unit, "wengert vjp")
+
+
+def measure_import(b: Benchmark) -> None:
+    """(f) `import x` after `import numpy`, in fresh processes; the round that does not count compiles the bytecode."""
+    code = (
+        "import time, numpy; w, c = time.perf_counter(), time.process_time(); import {0}; "
+        "print(time.perf_counter() - w, time.process_time() - c)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    names = ("wengert", *b.present(*PEERS))
+    laps: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
+    for repetition in range((5 if b.quick else 15) + 1):
+        for name in names:
+            command = [sys.executable, "-c", code.format(name)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            if repetition:
+                laps[name].append(tuple(map(float, done.stdout.split())))
+    table = new_table("Import, beyond that of NumPy", "", "ms", "spread", "CPU ms")
+    figures = {}
+    for name, rows in laps.items():
+        wall, cpu = (sorted(1e3 * row[k] for row in rows) for k in (0, 1))
+        figures[name] = {"wall": statistics.median(wall), "cpu": statistics.median(cpu)}
+        spread = f"{wall[0]:.0f} … {wall[-1]:.0f}"
+        table.add_row(name, f"{figures[name]['wall']:.0f}", spread, f"{figures[name]['cpu']:.0f}")
+    for name in b.absent:
+        table.add_row(name, "not installed")
+    b.console.print(table)
+    b.figures["import"] = figures
+    mine = figures["wengert"]
+    b.goal("import wengert, beyond NumPy", mine["wall"] / 1e3, 0.05, "s", mine["cpu"] / 1e3)
+
+
+def measure_leaks(b: Benchmark) -> None:
+    """(g) Resident memory over many gradients with the collector off."""
+    headings = ("calls", "first half, MiB", "second half, MiB", "gc.collect() found", "µs a call")
+    table = new_table("Memory over many gradients, with the collector off", "", *headings)
     figures: dict[str, Any] = {}
     for name in ("wengert grad", "wengert Variable", "autograd", "torch", "mygrad"):
-        if name in absent:
-            table.add_row(name, "not installed", "", "", "", "")
+        if name in b.absent:
+            table.add_row(name, "not installed")
             continue
-        calls = 20_000 if report.quick or not name.startswith("wengert") else 100_000
-        row = figures[name] = child("leak", name, str(calls))
+        calls = 100_000 if name.startswith("wengert") and not b.quick else 20_000
+        row = figures[name] = fresh("leak", name, calls)
         if "error" in row:
-            table.add_row(name, str(calls), row["error"], "", "", "")
+            table.add_row(name, f"{calls:,}", row["error"])
             continue
-        table.add_row(
-            name,
-            f"{calls:,}",
-            f"{row['first']:.2f}",
-            f"{row['second']:.2f}",
-            f"{row['found']} objects",
-            f"{row['us']:.0f}",
-        )
+        growth = f"{row['first']:.2f}", f"{row['second']:.2f}"
+        table.add_row(name, f"{calls:,}", *growth, f"{row['found']} objects", f"{row['us']:.0f}")
         if name.startswith("wengert"):
-            report.goal(f"leaks: {name}, second half of {calls:,} calls", row["second"], 1.0, "MiB")
-            report.goal(f"leaks: {name}, found by gc.collect()", row["found"], 0, "objects")
-    console.print(table)
-    report.figures["leaks"] = figures
+            b.goal(f"leaks: {name}, second half of {calls:,} calls", row["second"], 1.0, "MiB")
+            b.goal(f"leaks: {name}, found by gc.collect()", row["found"], 0, "objects")
+    b.console.print(table)
+    b.figures["leaks"] = figures
 
 
-# ---------------------------------------------------------------------------------------------------------------- main
-
-MEASURES: dict[str, Callable[[Report], None]] = {
+MEASURES: dict[str, Callable[[Benchmark], None]] = {
     "chain": measure_chain,
     "deep": measure_deep,
     "elements": measure_elements,
-    "containers": measure_containers,
+    "leaves": measure_leaves,
     "large": measure_large,
-    "network": measure_network,
     "import": measure_import,
     "leaks": measure_leaks,
 }
-CHILDREN: dict[str, Callable[[str, int], dict[str, float]]] = {"deep": child_deep, "leak": child_leak}
+
+
+# --------------------------------------------------------------------------------------------------------------- main
 
 
 def environment() -> dict[str, Any]:
     versions = {}
     for name in ("numpy", "wengert", *PEERS):
-        with contextlib.suppress(ImportError):
-            versions[name] = getattr(importlib.import_module(name), "__version__", "?")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "load": os.getloadavg(),
-        "versions": versions,
-    }
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "processors": os.cpu_count()}
+    return machine | {"load": os.getloadavg(), "versions": versions}
 
 
 @contextlib.contextmanager
-def contention_shown() -> Iterator[None]:
-    """Say at the end how much of the time this process had to wait for others."""
-    wall, cpu, others = time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+def contention(b: Benchmark) -> Iterator[None]:
+    """Say in the end how busy the machine was."""
+    wall = time.perf_counter()
     yield
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    children = after.ru_utime + after.ru_stime - others.ru_utime - others.ru_stime
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu + children
-    console.print(
-        f"{wall:.0f} s, of which {cpu:.0f} s of CPU time; load average now {os.getloadavg()[0]:.1f} on {os.cpu_count()} "
-        "processors. Where wall-clock time exceeds CPU time, other jobs were running."
+    load = os.getloadavg()
+    b.console.print(
+        f"{time.perf_counter() - wall:.0f} s; load average now {load[0]:.1f}, {load[1]:.1f} over 5 minutes, on "
+        f"{os.cpu_count()} processors. Beyond 1, other jobs were running, and they slow even what CPU time counts where two "
+        "processors share a core: then compare with “no derivative” and “by hand” of the same table."
     )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repetitions: half a minute")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repetitions")
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--only", metavar="NAMES", default=",".join(MEASURES), help=f"of {', '.join(MEASURES)}")
-    parser.add_argument("--child", nargs=3, metavar=("WHAT", "NAME", "N"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--fresh", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        what, name, n = options.child
-        print(json.dumps(CHILDREN[what](name, int(n))))
+    if options.worker:
+        work(options.worker)
         return 0
-    unknown = set(options.only.split(",")) - set(MEASURES)
-    if unknown:
-        parser.error(f"no measure is named {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    if options.fresh:
+        what, name, n = options.fresh
+        print(json.dumps(FRESH[what](name, int(n))))
+        return 0
+    wanted = options.only.split(",")
+    if not set(wanted) <= MEASURES.keys():
+        parser.error(f"--only takes names of {', '.join(MEASURES)}")
     here = environment()
-    console.print(f"Python {here['python']}, {here['processors']} processors, load average {here['load'][0]:.1f}; ", end="")
-    console.print(", ".join(f"{name} {version}" for name, version in here["versions"].items()))
-    report = Report(options.quick)
-    with contention_shown():
-        for name in options.only.split(","):
-            MEASURES[name](report)
-    code = report.finish()
+    b = Benchmark(options.quick)
+    with_versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    b.console.print(f"Python {here['python']}, {with_versions}; load average {here['load'][0]:.1f}")
+    with contention(b):
+        for name in wanted:
+            MEASURES[name](b)
+    code = b.finish()
     if options.json:
-        goals = [dict(zip(("what", "measured", "goal", "met"), verdict, strict=True)) for verdict in report.verdicts]
-        figures = {"environment": here, "figures": report.figures, "goals": goals, "disagreements": report.disagreements}
+        outcome = {"environment": here, "figures": b.figures, "goals": b.goals, "disagreements": b.disagreements}
         with open(options.json, "w") as file:
-            json.dump(figures, file, indent=1)
+            json.dump(outcome, file, indent=1)
     return code
 
 

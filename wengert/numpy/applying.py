@@ -139,5 +139,5 @@ def _prints(function: Any) -> None:
     implements(function)(text)
 
 
-for _function in (np.array2string, np.array_repr, np.array_str):
-    _prints(_function)
+for _printer in (np.array2string, np.array_repr, np.array_str):
+    _prints(_printer)

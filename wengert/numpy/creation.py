@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert import core, errors
 from wengert.core import TRACED
-from wengert.numpy.indexing import layout
+from wengert.numpy.indexing import layout, uncovered
 from wengert.numpy.table import CREATORS, as_array, dtype_of, implements, ndim_of, shape_of
 
 
@@ -211,9 +211,10 @@ def logspace(
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """Of positive numbers, or of negative ones. The ends are `start` and `stop` themselves."""
     start, stop = np.broadcast_arrays(as_array(start) * 1.0, as_array(stop) * 1.0)
-    if np.any(np.equal(start, 0)) or np.any(np.equal(stop, 0)):
+    product = uncovered(start * stop)
+    if type(product) not in TRACED and np.any(np.equal(product, 0)):
         raise ValueError("Geometric sequence cannot include zero")
-    if dtype_of(start).kind == "c" or np.any(np.less(start * stop, 0)):
+    if dtype_of(start).kind == "c" or (type(product) not in TRACED and np.any(product < 0)):
         raise errors.unsupported_keyword("numpy.geomspace", "complex numbers or ends of opposite sign")
     sign = np.sign(start)
     y = np.logspace(np.log10(start * sign), np.log10(stop * sign), num, endpoint)

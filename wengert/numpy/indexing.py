@@ -156,18 +156,19 @@ def layout(x: Any) -> Any:
     A view is what it makes of its base, since what it holds after a write need not be a piece of the base's memory. A
     member of a batch may be strided where NumPy's array is not, but its axes have the same order.
     """
-    link = x._link
-    if link is not None and link.parent is not None:
-        base = layout(link.parent)
-        return None if base is None else link.read(base)
-    member = memory(x)
-    if not isinstance(member, np.ndarray) or member.ndim != x.ndim:  # no example, or a batch of no members
+    reads = []
+    while x._link is not None and x._link.parent is not None:
+        reads.append(x._link.read)
+        x = x._link.parent
+    held = memory(x)
+    if not isinstance(held, np.ndarray) or held.ndim != x.ndim:  # no example, or a batch of no members
         return None
     while type(x) in TRACED:
-        if type(x) is Batch:
-            return np.empty_like(member)
+        held = np.empty_like(held) if type(x) is Batch else held
         x = x._value
-    return member
+    for read_view in reversed(reads):
+        held = read_view(held)
+    return held
 
 
 def write(target: TracedArray, contents: Any) -> None:

@@ -415,8 +415,8 @@ def _device(self: Any) -> str:
     return "cpu"
 
 
-def _to_device(self: Any, device: str, /, *, stream: Any = None) -> Any:
-    np.zeros(0).to_device(device, stream=stream)  # type: ignore[call-overload]  # NumPy's own errors
+def _to_device(self: Any, device: Any, /, *, stream: Any = None) -> Any:
+    np.zeros(0).to_device(device, stream=stream)  # NumPy's own errors
     return self
 
 
