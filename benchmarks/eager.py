@@ -362,7 +362,11 @@ def work(name: str) -> None:
     programs: dict[tuple[str, int], Program] = {}
     for line in sys.stdin:
         key, size, times = json.loads(line)
-        program = programs.setdefault((key, size), PROGRAMS[key](size)) if (key, size) not in programs else programs[key, size]
+        program = (
+            programs.setdefault((key, size), PROGRAMS[key](size))
+            if (key, size) not in programs
+            else programs[key, size]
+        )
         if times == 0:
             value, gradients = contestant.run(program, lambda _: None)
             answer: Any = [np.sum(value).item(), None if gradients is None else [sample(g) for g in gradients]]
@@ -610,7 +614,9 @@ def measure_deep(b: Benchmark) -> None:
     """(b) A million operations deep."""
     sizes = [50_000, 100_000, 200_000] if b.quick else [250_000, 500_000, 1_000_000]
     headings = [f"{n:,}: s (CPU s)" for n in sizes]
-    table = new_table("One gradient through very many operations", "", *headings, "µs/op, last ÷ first", "peak bytes/op")
+    table = new_table(
+        "One gradient through very many operations", "", *headings, "µs/op, last ÷ first", "peak bytes/op"
+    )
     figures: dict[str, Any] = {}
     for name in ("wengert grad", *(p for p in PEERS if p != "jax")):
         if name in b.absent:

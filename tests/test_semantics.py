@@ -339,7 +339,11 @@ def test_10_scalars_and_zero_dimensional_arrays() -> None:
 
 def test_11_weak_numbers_and_dtypes() -> None:
     single = X.astype(np.float32)
-    for f in (lambda x: np.sum(2.0 * x + 1 / (x + 3)), lambda x: np.sum(np.maximum(x, 0.5) ** 1.5), lambda x: np.mean(x)):
+    for f in (
+        lambda x: np.sum(2.0 * x + 1 / (x + 3)),
+        lambda x: np.sum(np.maximum(x, 0.5) ** 1.5),
+        lambda x: np.mean(x),
+    ):
         value, gradient = wg.value_and_grad(f)(single)
         assert value.dtype == gradient.dtype == np.float32
         assert wg.jvp(f, (single,), (single,))[1].dtype == np.float32
@@ -422,7 +426,11 @@ def test_13_discrete_results_are_plain_where_they_can_be() -> None:
     assert kinds == [wg.Batch, wg.Symbol]
     with pytest.raises(ConversionError, match=r"np\.where instead of if"):
         wg.vmap(lambda x: x if x > 0 else -x)(X)
-    for program in (lambda x: table[np.argsort(x)], lambda x: table[np.argmax(x)], lambda x: np.take(table, np.argsort(x))):
+    for program in (
+        lambda x: table[np.argsort(x)],
+        lambda x: table[np.argmax(x)],
+        lambda x: np.take(table, np.argsort(x)),
+    ):
         with pytest.raises(ConversionError, match=r"np\.asarray\(table, like=i\)\[i\]"):
             wg.vmap(program)(A)
     found = wg.vmap(lambda x: np.asarray(table, like=x)[np.argsort(x)])(A)

@@ -703,7 +703,7 @@ class Model:
         self.other = (1, "text", None, np.ones(2), print)
 
 
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024
+Pair = namedtuple("Pair", "a b")
 
 
 def test_parameters() -> None:

@@ -85,7 +85,9 @@ WRONG = {
     "value changes its argument": lambda: cubed(value=_bump),
     "no example": lambda: summed(examples=[]),
     "looped batch of the wrong axis": lambda: summed(
-        batch=lambda primitive, size, args, mapped, params: looped(primitive, size, [np.flip(args[0], 0)], mapped, params)
+        batch=lambda primitive, size, args, mapped, params: looped(
+            primitive, size, [np.flip(args[0], 0)], mapped, params
+        )
     ),
     "summed over too much": lambda: summed(
         transpose=(lambda ct, into: broadcast_to(sum_to(ct, shape=()), shape=into.shape),)

@@ -476,7 +476,7 @@ class Frozen:
     scale: Any = field(default=1.0)
 
 
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024
+Pair = namedtuple("Pair", "a b")
 
 
 def test_ten_thousand_leaves() -> None:
@@ -622,7 +622,9 @@ def test_transformed_functions_can_be_pickled(protocol: int) -> None:
         wg.vmap(wg.grad(np.sin)),
         wg.grad(Method().loss),
     ):
-        argument = 0.5 if transformed.function in (np.sin,) or getattr(transformed.function, "function", 0) is np.sin else X
+        argument = (
+            0.5 if transformed.function in (np.sin,) or getattr(transformed.function, "function", 0) is np.sin else X
+        )
         if transformed.apply.__name__ == "_vmap":
             argument = X
         again = pickle.loads(pickle.dumps(transformed, protocol))

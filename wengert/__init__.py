@@ -1,6 +1,6 @@
 """wengert differentiates ordinary NumPy programs: forward, reverse, nested to any depth, exact to rounding."""
 
-from wengert import dual, errors, numpy, testing  # dual: what makes a Dual by hand
+from wengert import dual, errors, numpy, testing  # noqa: F401  (dual is what makes a Dual by hand)
 from wengert.core import Batch, Dual, Symbol, Variable
 from wengert.ops.elementwise import stop_gradient
 from wengert.program import WengertList

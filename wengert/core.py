@@ -124,7 +124,7 @@ class Trace(ABC):
         return self.process(primitive, (x,), {})
 
     def process_two(self, primitive: Primitive, x: Any, y: Any) -> Any:
-        """Apply a primitive to two operands, of which one at least is of this trace; there may be a shorter path for it."""
+        """Apply a primitive to two operands, one of them at least of this trace; there may be a shorter path."""
         return bind(primitive, x, y)
 
     @abstractmethod
@@ -171,8 +171,9 @@ class TracedArray(Attached):  # type: ignore[misc,unused-ignore]
         construct = CONSTRUCTORS.get(cls)
         if construct is None:
             raise TypeError(
-                f"{cls.__name__} is not made by hand: it belongs to the transform that made it. One without a transform "
-                "would have no meaning. Make a wengert.Dual or a wengert.Variable, or call wengert.vmap or wengert.trace."
+                f"{cls.__name__} is not made by hand: it belongs to the transform that made it. One without a "
+                "transform would have no meaning. Make a wengert.Dual or a wengert.Variable, or call wengert.vmap or "
+                "wengert.trace."
             )
         return construct(*args, **kwargs)
 
@@ -280,12 +281,15 @@ def bind(primitive: Primitive, *args: Any, **params: Any) -> Any:
 def _check_not_mixed(one: Trace, other: Trace) -> None:
     if one.what != other.what:
         raise TypeError(
-            "A Dual and a Variable made by hand met in one operation. Neither is inside the other, so there is no right "
-            "order in which to differentiate. Use one of them, or a transform such as wengert.jvp or wengert.grad."
+            "A Dual and a Variable made by hand met in one operation. Neither is inside the other, so there is no "
+            "right order in which to differentiate. Use one of them, or a transform such as wengert.jvp or "
+            "wengert.grad."
         )
 
 
-stack_objects: Final[list[Callable[..., Any]]] = []  # filled by wengert.numpy: nested sequences of traced arrays → one array
+stack_objects: Final[
+    list[Callable[..., Any]]
+] = []  # filled by wengert.numpy: nested sequences of traced arrays → one array
 
 
 def as_operand(value: Any) -> Any:
@@ -342,9 +346,9 @@ def _float_errors() -> tuple[ContextVar[Any], Any]:
     return variable, ignored
 
 
-# The context variable in which NumPy keeps how floating-point errors are met, and its value for ignoring them all. It is
-# set directly, not by `np.errstate`: that has an `__exit__` in Python, in which a KeyboardInterrupt can strike before
-# the user's own setting is restored. It is also five times faster.
+# The context variable in which NumPy keeps how floating-point errors are met, and its value for ignoring them all. It
+# is set directly, not by `np.errstate`: that has an `__exit__` in Python, in which a KeyboardInterrupt can strike
+# before the user's own setting is restored. It is also five times faster.
 FLOAT_ERRORS, IGNORED = _float_errors()
 
 
@@ -432,9 +436,9 @@ class BatchTrace(Trace):
 
     def concrete(self, x: TracedArray) -> Any:
         raise errors.ConversionError(
-            "A branch, a conversion or an index asked for the value of a Batch. Under vmap it stands for many values at "
-            "once, so there is no single answer. Use np.where instead of if, np.take instead of array[index], and "
-            "array operations instead of float() or int()."
+            "A branch, a conversion or an index asked for the value of a Batch. Under vmap it stands for many values "
+            "at once, so there is no single answer. Use np.where instead of if, np.asarray(table, like=i)[i] instead "
+            "of table[i], and array operations instead of float() or int()."
         )
 
 
@@ -463,7 +467,9 @@ class Link:
         self.read = read  # parent → contents of the view
         self.write = write  # (parent, new contents of the view) → new contents of the parent; None where refused
         if parent is None:
-            self.root = Memory()  # an object of its own: a base that pointed to itself would be freed by the collector only
+            self.root = (
+                Memory()
+            )  # an object of its own: a base that pointed to itself would be freed by the collector only
         else:
             if parent._link is None:
                 parent._link = Link(None, None, None)
@@ -526,9 +532,9 @@ def check_writable(x: TracedArray, what: str = "output array") -> None:
             raise ValueError(f"{what} is read-only")
         if link.write is None:
             raise errors.ViewWriteError(
-                "An in-place write through reshape, ravel or another computed view of a traced array was refused. NumPy "
-                "decides case by case whether such a view shares memory with its base, so following it could silently go "
-                "wrong. Write to the base itself by indexing (y[i, j] = …), or copy first: .copy()."
+                "An in-place write through reshape, ravel or another computed view of a traced array was refused. "
+                "NumPy decides case by case whether such a view shares memory with its base, so following it could "
+                "silently go wrong. Write to the base itself by indexing (y[i, j] = …), or copy first: .copy()."
             )
         link = link.parent._link
 

@@ -39,15 +39,15 @@ def make_dual(primal: Any, tangent: Any = None, eps: int = 0) -> Dual:
     aval = aval_of(primal)
     if not is_differentiable(aval.dtype):
         raise errors.NotDifferentiableError(
-            f"A Dual was made of a value of dtype {aval.dtype}. A tangent is a small step, and integers do not take small "
-            "steps. Use a float: Dual(2.0, 1.0)."
+            f"A Dual was made of a value of dtype {aval.dtype}. A tangent is a small step, and integers do not take "
+            "small steps. Use a float: Dual(2.0, 1.0)."
         )
     if tangent is not None:
         tangent = _part(tangent, trace)
         if aval_of(tangent).shape != aval.shape:
             raise errors.StructureError(
-                f"The tangent of a Dual has shape {aval_of(tangent).shape}, its primal {aval.shape}. Nothing is broadcast "
-                "here, since that would hide mistakes. Give both the same shape."
+                f"The tangent of a Dual has shape {aval_of(tangent).shape}, its primal {aval.shape}. Nothing is "
+                "broadcast here, since that would hide mistakes. Give both the same shape."
             )
         tangent = tangent if aval.weak and aval_of(tangent).weak else fit_dtype(tangent, aval)
     return new_traced(Dual, trace, primal, tangent)  # type: ignore[no-any-return]
@@ -57,9 +57,9 @@ def _part(value: Any, trace: ForwardTrace) -> Any:
     if type(value) in TRACED:
         if type(value) is not Dual or value._trace.order >= trace.order:
             raise TypeError(
-                f"A Dual was made from a {type(value).__name__}. Hand-made dual numbers count as the oldest of all, so they "
-                "cannot hold a value that a transform or a newer level made. Use wengert.jvp inside transforms, or a "
-                "higher eps= for a Dual of Duals."
+                f"A Dual was made from a {type(value).__name__}. Hand-made dual numbers count as the oldest of all, "
+                "so they cannot hold a value that a transform or a newer level made. Use wengert.jvp inside "
+                "transforms, or a higher eps= for a Dual of Duals."
             )
         return core.snapshot(value)
     value = core.as_operand(value)

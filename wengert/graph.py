@@ -131,7 +131,9 @@ def checksum(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     body = words[: rows * _WEIGHTS.size].reshape(rows, _WEIGHTS.size) @ _WEIGHTS
     tail = words[rows * _WEIGHTS.size :]
     mixed = body * np.arange(1, 2 * rows + 1, 2, dtype=np.uint64)
-    return hash((mixed.tobytes() if rows < 64 else int(mixed.sum()), tail.tobytes())), hash(octets[words.size * 8 :].tobytes())
+    return hash((mixed.tobytes() if rows < 64 else int(mixed.sum()), tail.tobytes())), hash(
+        octets[words.size * 8 :].tobytes()
+    )
 
 
 def guard(value: Any) -> Any:
@@ -156,8 +158,8 @@ def unchanged(kept: Any, value: Any) -> bool:
     if type(kept) is Guarded:
         return checksum(value) == kept.digest
     if type(kept) is ndarray:
-        return kept.tobytes() == value.tobytes()
-    return type(kept) is type(value) and kept._value is value._value and kept._info is value._info
+        return bool(kept.tobytes() == value.tobytes())
+    return type(kept) is type(value) and bool(kept._value is value._value and kept._info is value._info)
 
 
 class ReverseTrace(Trace):
@@ -232,11 +234,14 @@ class ReverseTrace(Trace):
         if other is None:
             if parent is None:
                 return bind(primitive, x, y)
-            slot, source, more, (keeps_a, keeps_b, keeps_out) = 0, parent, (), short[1]
+            more: tuple[Any, ...] = ()
+            slot, source, (keeps_a, keeps_b, keeps_out) = 0, parent, short[1]
         elif parent is None:
-            slot, source, more, (keeps_a, keeps_b, keeps_out) = 1, other, (), short[2]
+            more = ()
+            slot, source, (keeps_a, keeps_b, keeps_out) = 1, other, short[2]
         else:
-            slot, source, more, (keeps_a, keeps_b, keeps_out) = 0, parent, ((1, other, None),), short[3]
+            more = ((1, other, None),)
+            slot, source, (keeps_a, keeps_b, keeps_out) = 0, parent, short[3]
         compute = primitive.value
         out = compute(a, b)
         if keeps_a and type(a) is ndarray and (parent is None or (type(parent) is Leaf and parent.exposed)):
@@ -307,7 +312,8 @@ class ReverseTrace(Trace):
             return new_traced(Variable, self, out, node)
         count = len(out)
         return tuple(
-            new_traced(Variable, self, y, new_node(index, count, (0, node, None), (), FREED)) for index, y in enumerate(out)
+            new_traced(Variable, self, y, new_node(index, count, (0, node, None), (), FREED))
+            for index, y in enumerate(out)
         )
 
     def aval(self, x: TracedArray) -> Aval:
@@ -365,9 +371,9 @@ def sweep(
 ) -> dict[Node, Any]:
     """Pull cotangents back from `roots` and return those of the leaves.
 
-    Iterative, and linear in the number of nodes: each is visited once, when its cotangent is complete, because of all that
-    wait the newest is always next. `release` frees residuals on the way, `create_graph` runs the rules on Variables,
-    and `partials` is a cache that lets a second sweep of the same graph skip the partial derivatives.
+    Iterative, and linear in the number of nodes: each is visited once, when its cotangent is complete, because of all
+    that wait the newest is always next. `release` frees residuals on the way, `create_graph` runs the rules on
+    Variables, and `partials` is a cache that lets a second sweep of the same graph skip the partial derivatives.
     """
     cts: dict[Node, Any] = {}  # what has arrived at the nodes that wait
     waiting: list[tuple[int, Node]] = []  # a heap of them, the newest on top
@@ -463,7 +469,9 @@ def scatter(node: Node, ct: Any, cts: dict[Node, Any], waiting: list[tuple[int, 
 def run_hooks(hooks: Hooks, ct: Any) -> Any:
     """The cotangent after its hooks, which see and return gradients: for complex values the conjugate."""
     is_complex = aval_of(ct).dtype.kind == "c"
-    gradient = np.conjugate(ct) if is_complex else ct.copy() if type(ct) is ndarray else ct  # hooks may keep or change it
+    gradient = (
+        np.conjugate(ct) if is_complex else ct.copy() if type(ct) is ndarray else ct
+    )  # hooks may keep or change it
     for hook in list(hooks.functions):
         replaced = hook(gradient)
         if replaced is not None:

@@ -77,8 +77,17 @@ def expression(eqn: Equation) -> str:
         return f"-{names[0]}"
     if name == "square":
         return f"{names[0]} ** 2"
+    if name == "getitem":
+        return f"{names[0]}[{', '.join(map(_show_index, eqn.params['index']))}]"
     shown = [f"{key}={_show_param(value)}" for key, value in eqn.params.items() if value is not None]
     return f"{name}({', '.join(names + shown)})"
+
+
+def _show_index(part: Any) -> str:
+    if type(part) is slice:
+        ends = ["" if end is None else str(end) for end in (part.start, part.stop)]
+        return ":".join(ends if part.step is None else [*ends, str(part.step)])
+    return "..." if part is Ellipsis else _show_param(part)
 
 
 def _show_param(value: Any) -> str:
@@ -125,8 +134,9 @@ class WengertList:
         for var, leaf in zip(self.inputs, leaves, strict=True):
             if aval_of(leaf).shape != var.aval.shape:
                 raise errors.StructureError(
-                    f"Input {var.name} of the Wengert list has shape {var.aval.shape}, got {aval_of(leaf).shape}. A list "
-                    "holds the shapes that it was traced with. Trace the function again with arguments of this shape."
+                    f"Input {var.name} of the Wengert list has shape {var.aval.shape}, got {aval_of(leaf).shape}. A "
+                    "list holds the shapes that it was traced with. Trace the function again with arguments of this "
+                    "shape."
                 )
         taken = {id(leaf) for leaf in leaves} | {id(read(value)) for _, value in self.constants}
         return tree.unflatten(self.out_tree, [core.owned(result, taken) for result in evaluate(self, leaves)])
@@ -213,7 +223,7 @@ def transpose(program: WengertList, cts: Sequence[Any]) -> list[Any]:
     for eqn in program.equations:
         if any(type(atom) is Var and atom in linear for atom in eqn.inputs):
             linear.update(eqn.outputs)
-    constants = {var: value for var, value in program.constants}
+    constants = dict(program.constants)
     env: dict[Var, Any] = {}
     for atom, ct in zip(program.outputs, cts, strict=True):
         if type(atom) is Var and atom in linear and ct is not None:
@@ -228,8 +238,9 @@ def transpose(program: WengertList, cts: Sequence[Any]) -> list[Any]:
         kept, keeps_out = eqn.primitive.keeps(active, len(eqn.inputs))
         if keeps_out or any(k in active for k in kept):
             raise errors.ProgramError(
-                f"The line `{eqn}` is not linear in {eqn.inputs[active[0]]!r}. A list is transposed line by line, and only "
-                "linear lines have a transpose. A derivative rule may use its tangent only linearly: check the rule."
+                f"The line `{eqn}` is not linear in {eqn.inputs[active[0]]!r}. A list is transposed line by line, and "
+                "only linear lines have a transpose. A derivative rule may use its tangent only linearly: check the "
+                "rule."
             )
         saved = [None if k in active else _lookup(known, atom) for k, atom in enumerate(eqn.inputs)] + [None]
         for k in active:
@@ -350,8 +361,8 @@ class StageTrace(Trace):
     def concrete(self, x: TracedArray) -> Any:
         if x._value is None:
             raise errors.ConversionError(
-                "A branch or a conversion asked for the value of a Symbol that has none. This list is being written from "
-                "shapes alone, without an example. Use np.where, or trace with concrete arguments."
+                "A branch or a conversion asked for the value of a Symbol that has none. This list is being written "
+                "from shapes alone, without an example. Use np.where, or trace with concrete arguments."
             )
         return core.concrete(x._value)
 

@@ -33,9 +33,9 @@ def make_variable(data: Any, requires_grad: bool = True) -> Variable:
     """
     if type(data) in TRACED:
         raise TypeError(
-            f"A Variable was made from a {type(data).__name__}. Hand-made Variables count as the oldest of all, so one "
-            "cannot hold a value that is itself being differentiated. Use x.detach() or x.data for a fresh start, or "
-            "the value as it is."
+            f"A Variable was made from a {type(data).__name__}. Hand-made Variables count as the oldest of all, so "
+            "one cannot hold a value that is itself being differentiated. Use x.detach() or x.data for a fresh "
+            "start, or the value as it is."
         )
     value = core.as_operand(data)
     value = np.array(value) if type(value) is np.ndarray else value
@@ -44,8 +44,8 @@ def make_variable(data: Any, requires_grad: bool = True) -> Variable:
     aval = aval_of(value)
     if requires_grad and not is_differentiable(aval.dtype):
         raise errors.NotDifferentiableError(
-            f"A Variable that requires a gradient was made of dtype {aval.dtype}. A derivative is a limit, and integers do "
-            "not take small steps. Use floats, as in Variable(2.0), or requires_grad=False."
+            f"A Variable that requires a gradient was made of dtype {aval.dtype}. A derivative is a limit, and "
+            "integers do not take small steps. Use floats, as in Variable(2.0), or requires_grad=False."
         )
     return new_traced(Variable, EAGER, value, Leaf(aval, False) if requires_grad else None)  # type: ignore[no-any-return]
 
@@ -56,8 +56,8 @@ CONSTRUCTORS[Variable] = make_variable
 class no_grad(ContextDecorator):
     """A block, or a decorated function, in which Variables record nothing.
 
-    It concerns Variables only; `jvp`, `vmap` and `trace` are unaffected, and `grad` and `vjp` ignore one around them and
-    respect one inside the function. It must not be held across a `yield`.
+    It concerns Variables only; `jvp`, `vmap` and `trace` are unaffected, and `grad` and `vjp` ignore one around them
+    and respect one inside the function. It must not be held across a `yield`.
 
     >>> import wengert as wg
     >>> w = wg.Variable(1.0)
@@ -107,8 +107,8 @@ def _set_data(self: Variable, data: Any) -> None:
     new = np.array(core.as_operand(data))
     if new.shape != old.shape:
         raise errors.StructureError(
-            f".data of shape {old.shape} was assigned an array of shape {new.shape}. Gradients already recorded belong to "
-            "the old shape. Make a new Variable instead."
+            f".data of shape {old.shape} was assigned an array of shape {new.shape}. Gradients already recorded "
+            "belong to the old shape. Make a new Variable instead."
         )
     self._value = new.astype(old.dtype) if new.shape or not old.scalar else old.dtype.type(new)
     if type(self._info) is Leaf:
@@ -128,9 +128,10 @@ def _set_grad(self: Variable, gradient: Any) -> None:
             "Assigning .grad of a Variable that is not a differentiated leaf has no effect on any sweep. Only leaves "
             "accumulate gradients. Assign to the .grad of the Variables that you made."
         )
-    if gradient is not None and aval_of(core.as_operand(gradient)).shape != node.aval.shape:
+    shape = aval_of(self).shape
+    if gradient is not None and aval_of(core.as_operand(gradient)).shape != shape:
         raise errors.StructureError(
-            f".grad of a Variable of shape {node.aval.shape} was assigned an array of shape {np.shape(gradient)}. A gradient "
+            f".grad of a Variable of shape {shape} was assigned an array of shape {np.shape(gradient)}. A gradient "
             "has the shape of its Variable. Reshape it first."
         )
     node.grad = gradient
@@ -150,8 +151,8 @@ def _is_leaf(self: Variable) -> bool:
 def _eager(self: Variable, what: str) -> Variable:
     if self._trace is not EAGER:
         raise errors.ArgumentError(
-            f"{what} was called on a Variable that belongs to a transform. Inside grad and vjp the transform itself runs the "
-            "backward sweep. Return the value, or use wengert.grad inside the function."
+            f"{what} was called on a Variable that belongs to a transform. Inside grad and vjp the transform itself "
+            "runs the backward sweep. Return the value, or use wengert.grad inside the function."
         )
     return _current(self)
 
@@ -177,15 +178,15 @@ def backward(
     if node is None:
         raise errors.NotDifferentiableError(
             "backward() was called on a Variable that requires no gradient: nothing it was computed from has "
-            "requires_grad=True, or it was computed under no_grad(). There is nothing to pull back to. Make the inputs "
-            "with wengert.Variable(data)."
+            "requires_grad=True, or it was computed under no_grad(). There is nothing to pull back to. Make the "
+            "inputs with wengert.Variable(data)."
         )
     if gradient is None:
         if aval.shape or aval.dtype.kind == "c":
             raise errors.NotDifferentiableError(
-                f"backward() was called on a Variable of shape {aval.shape} and dtype {aval.dtype} without a gradient. "
-                "Only a single real number has an obvious one, 1. Reduce it with np.sum, or pass gradient=, an array of "
-                "the same shape."
+                f"backward() was called on a Variable of shape {aval.shape} and dtype {aval.dtype} without a "
+                "gradient. Only a single real number has an obvious one, 1. Reduce it with np.sum, or pass "
+                "gradient=, an array of the same shape."
             )
         ct = aval.dtype.type(1)
     else:
@@ -212,8 +213,8 @@ def _cotangent(gradient: Any, aval: Any) -> Any:
         )
     if found.dtype.kind == "c" and aval.dtype.kind != "c":
         raise errors.NotDifferentiableError(
-            f"backward() was given a gradient of dtype {found.dtype} for a Variable of dtype {aval.dtype}. A real value has "
-            "real derivatives. Give it the Variable's dtype."
+            f"backward() was given a gradient of dtype {found.dtype} for a Variable of dtype {aval.dtype}. A real "
+            "value has real derivatives. Give it the Variable's dtype."
         )
     if aval.dtype.kind == "c":
         gradient = np.conjugate(gradient)
@@ -265,8 +266,8 @@ def register_hook(self: Variable, function: Callable[[Any], Any]) -> Hook:
     node = _eager(self, "register_hook()")._info
     if node is None:
         raise errors.NotDifferentiableError(
-            "A hook was hung on a Variable that requires no gradient. No sweep would ever call it. Make the Variable with "
-            "requires_grad=True."
+            "A hook was hung on a Variable that requires no gradient. No sweep would ever call it. Make the Variable "
+            "with requires_grad=True."
         )
     return Hook(_hooks(node), function)
 
@@ -320,7 +321,7 @@ def _members(item: Any) -> list[Any]:
         return list(item.values())
     if isinstance(item, list | tuple | set | frozenset):
         return list(item)
-    if isinstance(item, type) or callable(item) and not hasattr(item, "__dict__"):
+    if isinstance(item, type) or (callable(item) and not hasattr(item, "__dict__")):
         return []
     if dataclasses.is_dataclass(item):
         return [getattr(item, field.name) for field in dataclasses.fields(item)]
@@ -335,7 +336,7 @@ def zero_grads(*objects: Any) -> None:
         zero_grad(variable)
 
 
-def clip_grad_norm(objects: Any, max_norm: float, ord: float = 2.0) -> np.float64:  # noqa: A002
+def clip_grad_norm(objects: Any, max_norm: float, ord: float = 2.0) -> np.float64:
     """Scale the gradients of Variables together so that their joint norm is at most `max_norm`; return the norm before.
 
     `objects` is anything that `parameters` takes; `ord` is the order of the norm (np.inf for the largest element).
@@ -358,8 +359,8 @@ def clip_grad_norm(objects: Any, max_norm: float, ord: float = 2.0) -> np.float6
     total = np.float64(np.linalg.norm(np.array(norms, dtype=np.float64), ord)) if norms else np.float64(0.0)
     if not np.isfinite(total):
         raise errors.NotDifferentiableError(
-            f"clip_grad_norm found a joint norm of {total}. Scaling would turn all gradients into NaN or 0. Look for the "
-            "operation that overflowed, or skip this step."
+            f"clip_grad_norm found a joint norm of {total}. Scaling would turn all gradients into NaN or 0. Look for "
+            "the operation that overflowed, or skip this step."
         )
     if total > max_norm:
         factor = float(max_norm / total)

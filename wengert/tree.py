@@ -29,8 +29,8 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
         leaves, treedef = optree.tree_flatten(tree, namespace="wengert")
     except RecursionError:
         raise StructureError(
-            "A container of arguments or results is nested too deeply, or contains itself. Its leaves cannot be listed. "
-            "Pass a flat list or dict of arrays instead."
+            "A container of arguments or results is nested too deeply, or contains itself. Its leaves cannot be "
+            "listed. Pass a flat list or dict of arrays instead."
         ) from None
     return leaves, treedef
 
@@ -55,8 +55,8 @@ def flatten_like(treedef: Any, tree: Any, what: str) -> list[Any]:
     leaves, found = flatten(tree)
     if not same_structure(treedef, found):
         raise StructureError(
-            f"The structure of the {what} does not fit. Expected {describe(treedef)}, got {describe(found)}. "
-            "Pass containers of the same kind, with the same keys and lengths."
+            f"The structure of the {what} does not fit. Expected {describe(treedef)}, got {describe(found)}. Pass "
+            "containers of the same kind, with the same keys and lengths."
         )
     return leaves
 
@@ -124,12 +124,11 @@ def _register_dataclass(kind: type, names: list[str]) -> None:
         return value
 
     try:
-        optree.register_pytree_node(kind, flatten_dataclass, unflatten_dataclass, namespace="wengert")
+        register: Any = optree.register_pytree_node
+        register(kind, flatten_dataclass, unflatten_dataclass, namespace="wengert")
     except (TypeError, ValueError):
         pass  # the user, or another thread, registered it first
     _registered.add(kind)
-
-
 
 
 def flatten_with_none(tree: Any) -> list[Any]:

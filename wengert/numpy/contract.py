@@ -51,9 +51,7 @@ if "matvec" in vars(np):  # NumPy 2.2
 UFUNCS.update(GUFUNCS)
 
 
-def call_gufunc(
-    ufunc: np.ufunc, *inputs: Any, axes: Any = None, axis: Any = None, keepdims: bool = False
-) -> Any:
+def call_gufunc(ufunc: np.ufunc, *inputs: Any, axes: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """matmul, vecdot, matvec or vecmat with the keywords that say where their core axes are."""
     arrays = operands(inputs)
     to_scalars = ufunc is np.vecdot

@@ -83,8 +83,12 @@ def _bottom(x: Any) -> Any:
     return x
 
 
-SCALAR: Final = {
-    **{ufunc: getattr(operator, {"and": "and_", "or": "or_"}.get(name, name)) for name, ufunc in BINARY.items() if name != "divmod"},
+SCALAR: Final[dict[np.ufunc, Any]] = {
+    **{
+        ufunc: getattr(operator, {"and": "and_", "or": "or_"}.get(name, name))
+        for name, ufunc in BINARY.items()
+        if name != "divmod"
+    },
     **{ufunc: getattr(operator, name) for name, ufunc in UNARY.items()},
     np.divmod: divmod,
 }
@@ -152,8 +156,8 @@ def _step(x: Any, out: Any) -> Any:
     old, new = x.aval, aval_of(out)
     if new.shape or not np.can_cast(new.dtype, old.dtype, "same_kind"):
         raise errors.StructureError(
-            f"A Variable that holds one {old.dtype} number was updated in place with {new.dtype} values of shape {new.shape}. "
-            "It keeps its shape and dtype, since gradients belong to them. Update it with a number."
+            f"A Variable that holds one {old.dtype} number was updated in place with {new.dtype} values of shape "
+            f"{new.shape}. It keeps its shape and dtype, since gradients belong to them. Update it with a number."
         )
     out = fit_dtype(out, old)
     core.assign(x, weaken(out) if old.weak else out)
@@ -175,7 +179,12 @@ def _comparison(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     return comparison
 
 
-QUICK_POWERS: Final = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}  # NumPy's own shortcuts for x ** y
+QUICK_POWERS: Final = {
+    2: np.square,
+    1: np.positive,
+    0.5: np.sqrt,
+    -1: np.reciprocal,
+}  # NumPy's own shortcuts for x ** y
 
 
 def _power(self: Any, other: Any, modulo: Any = None) -> Any:
@@ -250,8 +259,8 @@ def _nbytes(self: Any) -> int:
 
 def _refuse_reshape(self: Any, shape: Any) -> None:
     raise errors.ConversionError(
-        "Assigning to .shape or .dtype of a traced array was refused. It would change, in place, what other views mean. "
-        "Use y = y.reshape(shape) or y = y.astype(dtype)."
+        "Assigning to .shape or .dtype of a traced array was refused. It would change, in place, what other views "
+        "mean. Use y = y.reshape(shape) or y = y.astype(dtype)."
     )
 
 
@@ -274,8 +283,9 @@ STAY = "Keep to NumPy functions and operators, or apply wengert.stop_gradient or
 WAYS_OUT: Final = {
     "__array__": (
         "np.array, np.asarray, a write into a plain array (y[:] = a) or a C extension",
-        "Use np.stack([a, b]) for np.array([a, b]), np.asarray(…, like=a), np.concatenate for np.r_, np.zeros(n, like=a) for "
-        "an array to write into, np.asarray(table, like=i)[i] to read a plain table at a traced index, and wengert.scipy for SciPy functions that are not ufuncs.",
+        "Use np.stack([a, b]) for np.array([a, b]), np.asarray(…, like=a), np.concatenate for np.r_, "
+        "np.zeros(n, like=a) for an array to write into, np.asarray(table, like=i)[i] to read a plain table at a traced "
+        "index, and wengert.scipy for SciPy functions that are not ufuncs.",
     ),
     "__float__": (
         "float(), a function of the math module, or a write into a plain array (y[0] = x)",
@@ -372,7 +382,11 @@ def _str(self: Any) -> str:
     """A dual number reads as one; other traced arrays read as their value."""
     if type(self) is Dual and self.ndim == 0:
         tangent = concrete(self.tangent)
-        return f"{concrete(self):.10g} {'-' if tangent < 0 else '+'} {abs(tangent):.10g}ε" if self.dtype.kind == "f" else _repr(self)
+        return (
+            f"{concrete(self):.10g} {'-' if tangent < 0 else '+'} {abs(tangent):.10g}ε"
+            if self.dtype.kind == "f"
+            else _repr(self)
+        )
     return _repr(self)
 
 

@@ -18,7 +18,9 @@ from wengert.core import TRACED, TracedArray, aval_of
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}  # NumPy function → our implementation
-CREATORS: Final[dict[Any, Callable[..., Any]]] = {}  # NumPy function with like= → ours, which takes the like-array first
+CREATORS: Final[
+    dict[Any, Callable[..., Any]]
+] = {}  # NumPy function with like= → ours, which takes the like-array first
 REFUSED: Final[dict[Any, str]] = {}  # NumPy function → why not, and what to write instead
 
 

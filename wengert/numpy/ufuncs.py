@@ -145,7 +145,9 @@ def i0(x: Any) -> Any:
 
 
 @implements(np.clip, method="clip")
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **kwargs: Any) -> Any:
+def clip(
+    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **kwargs: Any
+) -> Any:
     """minimum(maximum(a, lower), upper): half of the derivative at a bound, where the two tie."""
     lower = a_min if min is None else min
     upper = a_max if max is None else max
@@ -261,7 +263,10 @@ def result_type(*arrays_and_dtypes: Any) -> Any:
     from wengert.avals import promotable
 
     return np.result_type(
-        *(promotable(aval_of(x))(0) if type(x) in TRACED and x.aval.weak else getattr(x, "dtype", x) for x in arrays_and_dtypes)
+        *(
+            promotable(aval_of(x))(0) if type(x) in TRACED and x.aval.weak else getattr(x, "dtype", x)
+            for x in arrays_and_dtypes
+        )
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-
 from wengert import tree
 from wengert.core import aval_of
 from wengert.ops.kinds import Discrete, Elementwise, General
@@ -126,9 +125,7 @@ unit: Elementwise = Elementwise(
     name="unit",
     domain=((0.5, 2), (0.5, 2)),
 )
-hypot = Elementwise(
-    np.hypot, lambda x, y: unit(x, y), lambda x, y: unit(y, x), domain=((0.5, 2), (0.5, 2))
-)
+hypot = Elementwise(np.hypot, lambda x, y: unit(x, y), lambda x, y: unit(y, x), domain=((0.5, 2), (0.5, 2)))
 
 # --------------------------------------------------------------------------------------------------- trigonometric
 
@@ -212,8 +209,9 @@ sign_complex = General(
     slots="x",
     shape=_same_shape,
     pushforward=(
-        lambda x_dot, x, out: np.not_equal(x, 0)
-        * np.divide(x_dot - out * real_primitive(np.conj(out) * x_dot), _nonzero(np.absolute(x))),
+        lambda x_dot, x, out: (
+            np.not_equal(x, 0) * np.divide(x_dot - out * real_primitive(np.conj(out) * x_dot), _nonzero(np.absolute(x)))
+        ),
     ),
     batch=aligned,
     examples=[((3, 2),), ((),)],
@@ -296,8 +294,8 @@ def _sinpi_cospi(x: Any) -> tuple[Any, Any]:
 
 
 def _sinc_derivative_value(x: Any, *, order: int) -> Any:
-    # sinc⁽ⁿ⁾(x) = πⁿ fₙ(πx) with fₙ(z) = ∫₀¹ tⁿ cos(zt + nπ/2) dt. By parts z fₙ + n fₙ₋₁ = sin⁽ⁿ⁾ z, which divides by z
-    # and serves for |z| ≥ n + 3; below, Gauss–Legendre on the integral has no cancellation.
+    # sinc⁽ⁿ⁾(x) = πⁿ fₙ(πx) with fₙ(z) = ∫₀¹ tⁿ cos(zt + nπ/2) dt. By parts z fₙ + n fₙ₋₁ = sin⁽ⁿ⁾ z, which divides by
+    # z and serves for |z| ≥ n + 3; below, Gauss–Legendre on the integral has no cancellation.
     wide = np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64)
     z = PI * wide
     s, c = _sinpi_cospi(wide) if wide.dtype.kind == "f" else (np.sin(z), np.cos(z))
@@ -343,7 +341,9 @@ def _bessel_i_value(x: Any, *, order: int) -> Any:
     if order == 0:
         total += 0.5 * (1 + np.exp(-2 * a))
     factor = PI / count / (math.sqrt(PI) * math.gamma(order + 0.5))
-    return (factor * (wide / 2) ** order * total * np.exp(a)).astype(np.result_type(np.asarray(x).dtype, np.float16))[()]
+    return (factor * (wide / 2) ** order * total * np.exp(a)).astype(np.result_type(np.asarray(x).dtype, np.float16))[
+        ()
+    ]
 
 
 def _bessel_i_slope(x: Any, order: int) -> Any:
@@ -401,6 +401,7 @@ stopped = Discrete(
     examples=[((3, 2),)],
     tags="complex",
 )
+
 
 def stop_gradient(x: Any) -> Any:
     """The same values, as constants: their derivative is taken to be 0.

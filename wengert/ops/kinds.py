@@ -12,7 +12,7 @@ import numpy as np
 
 from wengert import program
 from wengert.avals import Aval, Shape, promotable
-from wengert.core import OUT, aval_of, register
+from wengert.core import aval_of, register
 from wengert.graph import Guarded, read
 from wengert.ops.vector import (
     BatchRule,
@@ -63,9 +63,14 @@ class Elementwise(RulesByName):
         self.domain = tuple(domain) or ((-2.0, 2.0),) * len(partials)
         self.tags = frozenset(tags.split())
         self.examples = tuple(examples)
+        self.plans: tuple[tuple[Any, Any, int | None], ...]
         # Per slot: the partial, its form for plain values, and what it reads where that is a single thing
         self.plans = tuple(
-            (partial, partial.value if isinstance(partial, Elementwise) else partial, reads[0] if len(reads) == 1 else None)
+            (
+                partial,
+                partial.value if isinstance(partial, Elementwise) else partial,
+                reads[0] if len(reads) == 1 else None,
+            )
             for partial, reads in zip(partials, self.reads, strict=True)
         )
         self.short = self.residual_table() if keeps_dtype(value) else None
@@ -101,7 +106,10 @@ class Elementwise(RulesByName):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
         total = None
-        known = [*(x if x_dot is not None else self.residual(x, out) for x, x_dot in zip(primals, tangents, strict=True)), out]
+        known = [
+            *(x if x_dot is not None else self.residual(x, out) for x, x_dot in zip(primals, tangents, strict=True)),
+            out,
+        ]
         for slot, x_dot in enumerate(tangents):
             rule = self.partials[slot]
             if x_dot is None or rule is None:
@@ -144,7 +152,9 @@ class Elementwise(RulesByName):
         p = cache.get(key)
         if p is None:
             p = self.partial(slot, saved)
-            if not (type(p) is np.ndarray and any(type(x) is Guarded and np.may_share_memory(x.array, p) for x in saved)):
+            if not (
+                type(p) is np.ndarray and any(type(x) is Guarded and np.may_share_memory(x.array, p) for x in saved)
+            ):
                 cache[key] = p  # else it is the user's own array, which must be checked at each call
         bar = scale(ct, p)
         return bar if into is None else fit_dtype(sum_to(bar, shape=into.shape), into)
@@ -154,7 +164,7 @@ class Elementwise(RulesByName):
 
 
 def keeps_dtype(value: Any) -> bool:
-    """Whether it is a ufunc whose result has the dtype of its arguments, whatever floating or complex dtype they share."""
+    """Whether it is a ufunc whose result has the dtype of its arguments, whatever inexact dtype they share."""
     if not isinstance(value, np.ufunc) or value.nout != 1:
         return False
     loops = [set(loop.replace("->", "")) for loop in value.types if set(loop[: value.nin]) <= set("efdgFDG")]
@@ -240,9 +250,7 @@ class General(RulesByName):
         if not terms:
             return None
         if self.multiple:
-            return tuple(
-                _total([row[k] for row in terms], aval_of(y)) for k, y in enumerate(out)
-            )
+            return tuple(_total([row[k] for row in terms], aval_of(y)) for k, y in enumerate(out))
         return _total(terms, aval_of(out))
 
     def pullback(self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]) -> Any:

@@ -254,12 +254,7 @@ def _adjugate_along_push_a(a_dot: Any, a: Any, x: Any) -> Any:
         return adjugate_along(x, a_dot) if n == 3 else None
     inverse, adj, turned = inv(a), adjugate(a), adjugate_along(a, a_dot)
     ahead = inverse @ a_dot @ inverse
-    return (
-        _total(swap(turned) * x) * inverse
-        - _total(swap(adj) * x) * ahead
-        + ahead @ x @ adj
-        - inverse @ x @ turned
-    )
+    return _total(swap(turned) * x) * inverse - _total(swap(adj) * x) * ahead + ahead @ x @ adj - inverse @ x @ turned
 
 
 # tr(D adj(A)[X] Y) is symmetric in X and Y, hence the pullback, which staging could not find: the pushforward in x is

@@ -114,8 +114,8 @@ matrix_rank = Discrete(
     "matrix_rank",
     lambda a, *, options: np.linalg.matrix_rank(a, **dict(options)),
     shape=_rank_shape,
-    batch=lambda primitive, size, args, mapped, params: (
-        trailing if len(aval_of(args[0]).shape) > 2 else looped
-    )(primitive, size, args, mapped, params),
+    batch=lambda primitive, size, args, mapped, params: (trailing if len(aval_of(args[0]).shape) > 2 else looped)(
+        primitive, size, args, mapped, params
+    ),
     examples=[((3, 2), {"options": ()}), ((2, 3, 3), {"options": ()}), ((3,), {"options": ()})],
 )

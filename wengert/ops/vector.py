@@ -168,7 +168,9 @@ class Linear(RulesByName):
 # ---------------------------------------------------------------------------------------------------- batch rules
 
 
-def aligned(primitive: Primitive, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
+def aligned(
+    primitive: Primitive, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
+) -> Any:
     """For operations that broadcast: give all batched arguments the same rank, the batch axis in front."""
     return bind(primitive, *align(args, mapped), **params)
 
@@ -408,7 +410,11 @@ def fit(x: Any, into: Aval) -> Any:
     shape = aval_of(x).shape
     if shape != into.shape:
         bigger = len(shape) > len(into.shape) or any(n == 1 for n in into.shape[len(into.shape) - len(shape) :])
-        x = sum_to(x, shape=into.shape) if bigger and _reducible(shape, into.shape) else broadcast_to(x, shape=into.shape)
+        x = (
+            sum_to(x, shape=into.shape)
+            if bigger and _reducible(shape, into.shape)
+            else broadcast_to(x, shape=into.shape)
+        )
     return fit_dtype(x, into)
 
 
@@ -418,7 +424,23 @@ def _reducible(shape: Shape, to: Shape) -> bool:
 
 
 __all__ = [
-    "BatchRule", "Linear", "RulesByName", "aligned", "align", "broadcast_shape", "broadcast_to", "fit", "fit_dtype",
-    "looped", "match_scalar", "materialize", "positional", "real_dtype", "resolve_reads", "scale", "sum_to", "trailing",
+    "BatchRule",
+    "Linear",
+    "RulesByName",
+    "align",
+    "aligned",
+    "broadcast_shape",
+    "broadcast_to",
+    "fit",
+    "fit_dtype",
+    "looped",
+    "match_scalar",
+    "materialize",
+    "positional",
+    "real_dtype",
+    "resolve_reads",
+    "scale",
+    "sum_to",
+    "trailing",
     "zeros",
 ]  # fmt: skip

@@ -23,8 +23,8 @@ class Transformed:
     def __init__(self, apply: Callable[..., Any], function: Callable[..., Any], **options: Any) -> None:
         if not callable(function):
             raise errors.ArgumentError(
-                f"{apply.__name__.strip('_')} was given {function!r}, which is not callable. It transforms a function and "
-                "returns a new one. Call it as grad(f)(x), not grad(f(x))."
+                f"{apply.__name__.strip('_')} was given {function!r}, which is not callable. It transforms a function "
+                "and returns a new one. Call it as grad(f)(x), not grad(f(x))."
             )
         functools.update_wrapper(self, function, updated=())
         self.apply = apply
@@ -39,7 +39,9 @@ class Transformed:
 
     def __repr__(self) -> str:
         options = "".join(f", {k}={v!r}" for k, v in self.options.items() if v not in (0, False, None))
-        return f"{self.apply.__name__.strip('_')}({getattr(self.function, '__name__', self.function)}{options})"
+        inner = self.function
+        name = repr(inner) if isinstance(inner, Transformed) else getattr(inner, "__name__", inner)
+        return f"{self.apply.__name__.strip('_')}({name}{options})"
 
     def __reduce__(self) -> Any:
         return _rebuild, (self.apply, self.function, self.options)
@@ -79,13 +81,15 @@ def select(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], argnums
         if not -count <= position < count:
             raise errors.ArgumentError(
                 f"argnums={argnums!r} names position {position}, but the function was called with {count} positional "
-                f"argument{'s' if count != 1 else ''}. Only positional arguments can be differentiated. Pass the argument "
-                "by position, or correct argnums."
+                f"argument{'s' if count != 1 else ''}. Only positional arguments can be differentiated. Pass the "
+                "argument by position, or correct argnums."
             )
     return args, kwargs, [position % count for position in positions]
 
 
-def _by_position(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _by_position(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
     except (TypeError, ValueError):
@@ -126,9 +130,9 @@ def differentiable_leaf(leaf: Any, argument: Any, position: int, k: int) -> Any:
 def _not_differentiable(what: str, argument: Any, position: int, k: int) -> errors.NotDifferentiableError:
     path = tree.leaf_paths(argument)[k]
     return errors.NotDifferentiableError(
-        f"Argument {position}{path} has {what}. A derivative is a limit, and only floating-point and complex values can "
-        "move by small steps. Pass a float (2.0 rather than 2, x.astype(float)), or leave the argument out of argnums and "
-        "out of the differentiated container."
+        f"Argument {position}{path} has {what}. A derivative is a limit, and only floating-point and complex values "
+        "can move by small steps. Pass a float (2.0 rather than 2, x.astype(float)), or leave the argument out of "
+        "argnums and out of the differentiated container."
     )
 
 
@@ -166,6 +170,21 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, An
         raise
 
 
+def chosen(argnums: Any, positions: Sequence[int], groups: Sequence[Any]) -> Any:
+    """What `argnums` asks for, one or a tuple, from one group per distinct position; one that is named twice is copied."""
+    by_position = dict(zip(dict.fromkeys(positions), groups, strict=True))
+    if not isinstance(argnums, tuple | list):
+        return by_position[positions[0]]
+    again = {k for k, position in enumerate(positions) if position in positions[:k]}
+    return tuple(
+        tree.map_leaves(_copied, by_position[p]) if k in again else by_position[p] for k, p in enumerate(positions)
+    )
+
+
+def _copied(x: Any) -> Any:
+    return x.copy() if isinstance(x, np.ndarray) else x
+
+
 # -------------------------------------------------------------------------------------------------------- results
 
 
@@ -180,10 +199,10 @@ def result_leaves(result: Any, trace: Trace) -> tuple[list[Any], Any]:
             except (TypeError, ValueError):
                 path = tree.leaf_paths(result)[k]
                 raise errors.NotDifferentiableError(
-                    f"The differentiated function returned a {kind.__name__}{' at ' + path if path else ''}. Results are "
-                    "arrays, numbers, or containers of them; a derivative of anything else has no meaning, and a function "
-                    "that closes over a traced value would silently lose it. Return arrays, or other values with "
-                    "has_aux=True."
+                    f"The differentiated function returned a {kind.__name__}{' at ' + path if path else ''}. Results "
+                    "are arrays, numbers, or containers of them; a derivative of anything else has no meaning, and a "
+                    "function that closes over a traced value would silently lose it. Return arrays, or other values "
+                    "with has_aux=True."
                 ) from None
         if type(leaf) in TRACED and leaf._link is not None:
             core.refresh(leaf)
@@ -195,8 +214,8 @@ def result_leaves(result: Any, trace: Trace) -> tuple[list[Any], Any]:
 def split_aux(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise errors.ArgumentError(
-            f"With has_aux=True the function must return a pair (value, aux); it returned {_kind_name(result)}. The second "
-            "part is handed back undifferentiated. Return a tuple of two, or drop has_aux."
+            f"With has_aux=True the function must return a pair (value, aux); it returned {_kind_name(result)}. The "
+            "second part is handed back undifferentiated. Return a tuple of two, or drop has_aux."
         )
     return result
 
@@ -231,8 +250,8 @@ def scalar_result(result: Any, name: str) -> Any:
     if what:
         raise errors.NotDifferentiableError(
             f"{name} needs a function that returns one real number, but this one {what}. A gradient collects the "
-            "derivatives of a single number. Use wengert.jacobian for arrays, wengert.vjp for a chosen combination, or "
-            "reduce the result with np.sum or np.mean."
+            "derivatives of a single number. Use wengert.jacobian for arrays, wengert.vjp for a chosen combination, "
+            "or reduce the result with np.sum or np.mean."
         )
     return result
 
@@ -268,8 +287,8 @@ def matched(treedef: Any, given: Any, avals: Sequence[Aval], what: str, like: st
             )
         if found.dtype.kind not in "fciub" or (found.dtype.kind == "c" and aval.dtype.kind != "c"):
             raise errors.NotDifferentiableError(
-                f"One of the {what} has dtype {found.dtype}, but its {like} has dtype {aval.dtype}. A real value has real "
-                f"derivatives. Give it the dtype of the {like}."
+                f"One of the {what} has dtype {found.dtype}, but its {like} has dtype {aval.dtype}. A real value has "
+                f"real derivatives. Give it the dtype of the {like}."
             )
         fitted.append(fit_dtype(leaf, aval))
     return fitted

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from wengert import tree
 from wengert.core import aval_of
 from wengert.graph import sweep
 from wengert.transforms import arguments
@@ -81,15 +80,8 @@ def _evaluate(name: str, function: Any, args: Any, kwargs: Any, argnums: Any, ha
     seed = aval_of(value).dtype.type(1)
     cts = sweep([(root, seed)], release=True) if root is not None else {}
     found = [
-        np.conjugate(ct) if node.aval.dtype.kind == "c" else ct
+        arguments.as_argument(np.conjugate(ct), node.aval) if node.aval.dtype.kind == "c" else ct
         for node, ct in zip(nodes, gradients(nodes, cts, ()), strict=True)
     ]
-    groups = dict(zip(distinct, arguments.regroup(parts, found), strict=True))
-    gradient = tuple(groups[p] for p in positions) if isinstance(argnums, tuple | list) else groups[positions[0]]
-    if len(positions) > len(distinct):
-        gradient = tree.map_leaves(_copied, gradient)  # the same argument twice: results are not shared
+    gradient = arguments.chosen(argnums, positions, arguments.regroup(parts, found))
     return arguments.owned(value), gradient, aux
-
-
-def _copied(x: Any) -> Any:
-    return x.copy() if isinstance(x, np.ndarray) else x

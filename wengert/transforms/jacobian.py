@@ -20,7 +20,7 @@ from wengert.transforms.vmap import vmap
 def jacfwd(function: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, holomorphic: bool = False) -> Any:
     """The Jacobian of a function, one column per input (forward mode): cheaper for few inputs.
 
-    Each leaf has the shape `out.shape + in.shape`: [∂outᵢ/∂inⱼ]. The structure is that of the result, with the structure
+    Each leaf has the shape `out.shape + in.shape`: [∂outᵢ/∂inⱼ]. The structure is that of the result, with that
     of the argument (a tuple of them where `argnums` is one) at each leaf. With `has_aux=True`: (jacobian, aux). Complex
     inputs need `holomorphic=True`, the promise that one complex number describes each derivative.
 
@@ -61,11 +61,9 @@ def jacobian(function: Callable[..., Any], argnums: Any = 0, has_aux: bool = Fal
     return Transformed(_jacobian, function, argnums=argnums, has_aux=has_aux, holomorphic=holomorphic, mode="cheaper")
 
 
-def _jacobian(
-    function: Any, args: Any, kwargs: Any, argnums: Any, has_aux: bool, holomorphic: bool, mode: str
-) -> Any:
+def _jacobian(function: Any, args: Any, kwargs: Any, argnums: Any, has_aux: bool, holomorphic: bool, mode: str) -> Any:
     args, kwargs, positions = arguments.select(function, args, kwargs, argnums)
-    values, parts = arguments.argument_leaves(args, positions)
+    values, parts = arguments.argument_leaves(args, list(dict.fromkeys(positions)))
     _, linear, out_avals, treedef, aux = linear_part(function, args, kwargs, values, parts, has_aux)
     in_avals = [aval_of(value) for value in values]
     linearized = Linearized(linear, in_avals, parts, out_avals, treedef)
@@ -73,11 +71,7 @@ def _jacobian(
         mode = "forward" if _total(in_avals) <= _total(out_avals) else "reverse"
     _check_complex(in_avals, out_avals, holomorphic, mode)
     blocks = _columns(linearized) if mode == "forward" else _rows(linearized)
-    single = not isinstance(argnums, tuple | list)
-    rows = []
-    for row in blocks:
-        groups = arguments.regroup(parts, row)
-        rows.append(groups[0] if single else tuple(groups))
+    rows = [arguments.chosen(argnums, positions, arguments.regroup(parts, row)) for row in blocks]
     result = tree.unflatten(treedef, rows)
     return (result, aux) if has_aux else result
 
@@ -86,9 +80,9 @@ def _check_complex(in_avals: Sequence[Aval], out_avals: Sequence[Aval], holomorp
     avals = in_avals if mode == "forward" else (*out_avals, *in_avals)
     if not holomorphic and any(aval.dtype.kind == "c" for aval in avals):
         raise errors.NotDifferentiableError(
-            "The Jacobian of a complex function was asked for. In general it takes two real matrices, one complex number "
-            "per entry describes it only where the function is holomorphic. Pass holomorphic=True if it is, or "
-            "differentiate the real and imaginary parts."
+            "The Jacobian of a complex function was asked for. In general it takes two real matrices, one complex "
+            "number per entry describes it only where the function is holomorphic. Pass holomorphic=True if it is, "
+            "or differentiate the real and imaginary parts."
         )
 
 
@@ -115,9 +109,7 @@ def _columns(linearized: Linearized) -> list[list[Any]]:
     def push(leaves: list[Any]) -> list[Any]:
         return linearized.push(leaves)
 
-    if not linearized.out_avals:
-        return []
-    columns = vmap(push, out_axes=-1)(_basis(linearized.in_avals))
+    columns = vmap(push, out_axes=-1, axis_size=_total(linearized.in_avals))(_basis(linearized.in_avals))
     blocks = []
     for column, out_aval in zip(columns, linearized.out_avals, strict=True):
         row = []
@@ -136,7 +128,7 @@ def _rows(linearized: Linearized) -> list[list[Any]]:
     def pull(leaves: list[Any]) -> list[Any]:
         return linearized.pull(leaves)
 
-    rows = vmap(pull)(_basis(linearized.out_avals))
+    rows = vmap(pull, axis_size=_total(linearized.out_avals))(_basis(linearized.out_avals))
     blocks = []
     start = 0
     for out_aval in linearized.out_avals:
@@ -188,7 +180,7 @@ def hvp(function: Callable[..., Any], primals: Any, tangents: Any, argnums: Any 
 
 
 def derivative(function: Callable[..., Any], argnum: int = 0) -> Any:
-    """The derivative of a function of numbers that is applied to arrays element by element: f′, with f′(x) of x's shape.
+    """The derivative of a function of numbers, applied to arrays element by element: f′, with f′(x) of x's shape.
 
     Raises StructureError where the result has another shape, or where elements influence each other, which is found by
     comparing two directional derivatives.
@@ -213,22 +205,26 @@ def _derivative(function: Any, args: Any, kwargs: Any, argnum: int) -> Any:
     in_avals = [aval_of(value) for value in values]
     if len(in_avals) != 1 or len(out_avals) != 1 or in_avals[0].shape != out_avals[0].shape:
         raise errors.StructureError(
-            f"derivative expects one array in and one of the same shape out; it found {[a.shape for a in in_avals]} in and "
-            f"{[a.shape for a in out_avals]} out. It is for functions of numbers, applied element by element. Use "
-            "wengert.jacobian for other functions."
+            f"derivative expects one array in and one of the same shape out; it found {[a.shape for a in in_avals]} "
+            f"in and {[a.shape for a in out_avals]} out. It is for functions of numbers, applied element by element. "
+            "Use wengert.jacobian for other functions."
         )
     linearized = Linearized(linear, in_avals, parts, out_avals, treedef)
-    ones = np.ones(in_avals[0].shape, in_avals[0].dtype)
-    (slope,) = linearized.push([ones])
-    if in_avals[0].size > 1:
-        probe = np.asarray(np.random.default_rng(0).uniform(1.0, 2.0, ones.shape)).astype(ones.dtype)
+    (aval,) = in_avals
+    (slope,) = linearized.push([np.ones(aval.shape, aval.dtype)])
+    is_complex = aval.dtype.kind == "c"
+    if aval.size > 1 or is_complex:
+        rng = np.random.default_rng(0)
+        probe = rng.uniform(1.0, 2.0, aval.shape) + (1j * rng.uniform(1.0, 2.0, aval.shape) if is_complex else 0.0)
+        probe = np.asarray(probe, aval.dtype)
         (probed,) = linearized.push([probe])
         if not _close(probed, slope * probe):
             raise errors.StructureError(
-                "derivative was applied to a function in which one element's result depends on another element. There is "
-                "then a matrix of derivatives, not one per element. Use wengert.jacobian."
+                "derivative was applied to a function in which one element's result depends on another element, or that is "
+                "complex and not holomorphic. There is then a matrix of derivatives, not one per element. Use "
+                "wengert.jacobian, on real and imaginary parts where the values are complex."
             )
-    return slope
+    return np.array(slope) if not aval.shape and not aval.scalar and not core.is_traced(slope) else slope
 
 
 def _close(one: Any, other: Any) -> bool:

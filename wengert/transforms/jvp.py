@@ -71,13 +71,13 @@ def split(leaf: Any, trace: ForwardTrace) -> tuple[Any, Any]:
 def _check_tangents(primals: Any, tangents: Any) -> tuple[list[Any], list[Any], Any]:
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
         raise errors.ArgumentError(
-            "jvp takes its arguments and their tangents as tuples, so that functions of several arguments work alike. "
-            f"It was given {type(primals).__name__} and {type(tangents).__name__}. Write jvp(f, (x,), (v,))."
+            "jvp takes its arguments and their tangents as tuples, so that functions of several arguments work "
+            f"alike. It was given {type(primals).__name__} and {type(tangents).__name__}. Write jvp(f, (x,), (v,))."
         )
     if len(primals) != len(tangents):
         raise errors.StructureError(
-            f"jvp was given {len(primals)} arguments and {len(tangents)} tangents. Each argument needs one. Use None for "
-            "an argument that does not move."
+            f"jvp was given {len(primals)} arguments and {len(tangents)} tangents. Each argument needs one. Use None "
+            "for an argument that does not move."
         )
     values: list[Any] = []
     tangent_leaves: list[Any] = []
@@ -148,15 +148,13 @@ class Linearized:
         """The pushforward: tangents of the arguments to the tangent of the result."""
         if len(tangents) != len(self.parts):
             raise errors.StructureError(
-                f"The pushforward of a function of {len(self.parts)} arguments was given {len(tangents)} tangents. "
-                "It is linear in all of them together. Give one tangent per argument."
+                f"The pushforward of a function of {len(self.parts)} arguments was given {len(tangents)} tangents. It "
+                "is linear in all of them together. Give one tangent per argument."
             )
         leaves = []
         start = 0
         for tangent, (_, treedef, count) in zip(tangents, self.parts, strict=True):
-            leaves += arguments.matched(
-                treedef, tangent, self.in_avals[start : start + count], "tangents", "argument"
-            )
+            leaves += arguments.matched(treedef, tangent, self.in_avals[start : start + count], "tangents", "argument")
             start += count
         return tree.unflatten(self.treedef, self.push(leaves))
 

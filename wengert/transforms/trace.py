@@ -36,7 +36,9 @@ def _trace(function: Any, args: Any, kwargs: Any) -> WengertList:
     leaves, in_tree = tree.flatten(args)
     stage = StageTrace(getattr(function, "__name__", type(function).__name__))
     leaves = [core.as_operand(leaf) for leaf in leaves]
-    symbols = [stage.input(aval_of(leaf), core.snapshot(leaf) if core.is_traced(leaf) else _kept(leaf)) for leaf in leaves]
+    symbols = [
+        stage.input(aval_of(leaf), core.snapshot(leaf) if core.is_traced(leaf) else _kept(leaf)) for leaf in leaves
+    ]
     try:
         result = arguments.call(function, tree.unflatten(in_tree, symbols), kwargs)
         out, out_tree = arguments.result_leaves(result, stage)

@@ -118,8 +118,8 @@ class Pullback:
         for aval in self.avals:
             if not is_differentiable(aval.dtype) and len(self.avals) == 1:
                 raise errors.NotDifferentiableError(
-                    f"The function returned a value of dtype {aval.dtype}, which has no cotangent. Integers do not move by "
-                    "small steps. Return a floating-point value."
+                    f"The function returned a value of dtype {aval.dtype}, which has no cotangent. Integers do not "
+                    "move by small steps. Return a floating-point value."
                 )
         cts = arguments.matched(self.treedef, ct, self.avals, "cotangents", "result")
         self.calls += 1

@@ -40,9 +40,7 @@ def _vmap(function: Any, args: Any, kwargs: Any, in_axes: Any, out_axes: Any, ax
     axes = _broadcast_axes(in_axes, args) + [0] * len(tree.flatten(kwargs)[0])
     size = _common_size(leaves, axes, axis_size)
     trace = BatchTrace(size)
-    batched = [
-        leaf if axis is None else _batched(leaf, axis, trace) for leaf, axis in zip(leaves, axes, strict=True)
-    ]
+    batched = [leaf if axis is None else _batched(leaf, axis, trace) for leaf, axis in zip(leaves, axes, strict=True)]
     new_args, new_kwargs = tree.unflatten(treedef, batched)
     try:
         result = arguments.call(function, new_args, new_kwargs)
@@ -51,9 +49,7 @@ def _vmap(function: Any, args: Any, kwargs: Any, in_axes: Any, out_axes: Any, ax
         trace.close()
     places = _prefix_axes(out_axes, result, "out_axes")
     taken: set[int] = {id(leaf) for leaf in leaves}
-    stacked = [
-        arguments.owned(_unbatched(leaf, axis, trace), taken) for leaf, axis in zip(out, places, strict=True)
-    ]
+    stacked = [arguments.owned(_unbatched(leaf, axis, trace), taken) for leaf, axis in zip(out, places, strict=True)]
     return tree.unflatten(out_tree, stacked)
 
 
@@ -71,8 +67,8 @@ def _unbatched(leaf: Any, axis: Any, trace: BatchTrace) -> Any:
     if type(leaf) is Batch and leaf._trace is trace:
         if axis is None:
             raise errors.StructureError(
-                "out_axes is None for a result that differs from one member of the batch to the next. There is no single "
-                "value to return. Give the axis along which to stack, such as out_axes=0."
+                "out_axes is None for a result that differs from one member of the batch to the next. There is no "
+                "single value to return. Give the axis along which to stack, such as out_axes=0."
             )
         return np.moveaxis(leaf._value, 0, axis) if axis else leaf._value
     if axis is None:
@@ -86,8 +82,8 @@ def _broadcast_axes(in_axes: Any, args: tuple[Any, ...]) -> list[Any]:
         in_axes = tuple(in_axes)
     if isinstance(in_axes, tuple) and len(in_axes) != len(args):
         raise errors.StructureError(
-            f"in_axes has {len(in_axes)} entries, but the function was called with {len(args)} positional arguments. It "
-            "gives the mapped axis of each. Give one entry per argument, or a single integer for all."
+            f"in_axes has {len(in_axes)} entries, but the function was called with {len(args)} positional arguments. "
+            "It gives the mapped axis of each. Give one entry per argument, or a single integer for all."
         )
     found = []
     for position, arg in enumerate(args):
@@ -134,7 +130,7 @@ def _common_size(leaves: list[Any], axes: list[Any], axis_size: int | None) -> i
         )
     if not sizes:
         raise errors.StructureError(
-            "vmap has nothing to map over: every entry of in_axes is None, or there is no argument. The length of the "
-            "batch is then unknown. Map at least one argument, or give axis_size."
+            "vmap has nothing to map over: every entry of in_axes is None, or there is no argument. The length of "
+            "the batch is then unknown. Map at least one argument, or give axis_size."
         )
     return int(next(iter(sizes)))
