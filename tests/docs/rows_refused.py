@@ -102,8 +102,8 @@ refused(
 
 
 refused(
-    "`np.vectorize(f)(x)`, `np.piecewise(x, …)`",
-    lambda x: np.sum(np.vectorize(lambda t: t * t)(x)), lambda x: np.sum(np.piecewise(x, [x > 1], [lambda t: t * t])),
+    "`np.vectorize(f)(x)`",
+    lambda x: np.sum(np.vectorize(lambda t: t * t)(x)),
     instead=[(lambda x: np.sum(np.where(x > 1, x * x, 0)), [4, 0]), (lambda x: np.sum(wg.vmap(np.square)(x)), [4, 2])],
     at=PAIR,
 )  # fmt: skip

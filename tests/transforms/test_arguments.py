@@ -134,7 +134,12 @@ def test_derivatives_have_the_structure_of_the_argument(name: str) -> None:
     for one, other in zip(leaves(gradient), leaves(container), strict=True):
         assert np.shape(one) == np.shape(other)
     value, pullback = wg.vjp(loss, container)
-    for other in (wg.value_and_grad(loss)(container)[1], pullback(1.0)[0], wg.jacrev(loss)(container), wg.jacfwd(loss)(container)):
+    for other in (
+        wg.value_and_grad(loss)(container)[1],
+        pullback(1.0)[0],
+        wg.jacrev(loss)(container),
+        wg.jacfwd(loss)(container),
+    ):
         assert same_structure(flatten(other)[1], flatten(container)[1])
         for one, two in zip(leaves(other), leaves(gradient), strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-14)
@@ -301,7 +306,17 @@ def test_functions_methods_partials_objects() -> None:
 def test_transformed_functions_keep_name_doc_and_signature() -> None:
     import inspect
 
-    for transform in (wg.grad, wg.value_and_grad, wg.jacfwd, wg.jacrev, wg.jacobian, wg.hessian, wg.vmap, wg.trace, wg.derivative):
+    for transform in (
+        wg.grad,
+        wg.value_and_grad,
+        wg.jacfwd,
+        wg.jacrev,
+        wg.jacobian,
+        wg.hessian,
+        wg.vmap,
+        wg.trace,
+        wg.derivative,
+    ):
         transformed = transform(f)
         assert transformed.__name__ == "f"
         assert transformed.__doc__ == "A doc."

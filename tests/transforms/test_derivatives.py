@@ -241,7 +241,9 @@ def test_jacobians_agree() -> None:
     np.testing.assert_allclose(tensor, wg.jacrev(lambda m: m @ m.T)(A), rtol=1e-14)
     assert not np.shares_memory(wg.jacfwd(lambda x: x)(X), X)
     wide = wg.jacobian(lambda x: np.concatenate([x, x**2, x**3]))(X)
-    np.testing.assert_allclose(wide, np.concatenate([np.diag(np.ones(3)), np.diag(2 * X), np.diag(3 * X**2)]), rtol=1e-14)
+    np.testing.assert_allclose(
+        wide, np.concatenate([np.diag(np.ones(3)), np.diag(2 * X), np.diag(3 * X**2)]), rtol=1e-14
+    )
 
 
 def test_hessian_needs_one_number() -> None:
@@ -431,9 +433,7 @@ def test_complex_second_order() -> None:
     step = 1e-5
     want = (wg.grad(f)(Z + step * v) - wg.grad(f)(Z - step * v)) / (2 * step)
     np.testing.assert_allclose(found, want, rtol=1e-8)
-    x, y = wg.jvp(
-        lambda x, y: wg.grad(lambda x, y: f(x + 1j * y), (0, 1))(x, y), (Z.real, Z.imag), (v.real, v.imag)
-    )[1]
+    x, y = wg.jvp(lambda x, y: wg.grad(lambda x, y: f(x + 1j * y), (0, 1))(x, y), (Z.real, Z.imag), (v.real, v.imag))[1]
     np.testing.assert_allclose(found, x + 1j * y, rtol=1e-13)
 
 

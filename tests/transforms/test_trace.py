@@ -251,11 +251,15 @@ def test_transposes_of_several_inputs_and_outputs() -> None:
 def test_a_transpose_can_be_differentiated() -> None:
     listed = wg.trace(linear)(X)
     jacobian = wg.jacfwd(linear)(X)
-    np.testing.assert_allclose(wg.jacrev(lambda w: program.transpose(listed, [w])[0])(np.ones(2)), jacobian.T, rtol=1e-13)
+    np.testing.assert_allclose(
+        wg.jacrev(lambda w: program.transpose(listed, [w])[0])(np.ones(2)), jacobian.T, rtol=1e-13
+    )
     np.testing.assert_allclose(wg.vmap(lambda w: program.transpose(listed, [w])[0])(np.eye(2)), jacobian, rtol=1e-13)
 
 
-@pytest.mark.parametrize("f", [np.sin, lambda x: x * x, lambda x: 1 / x, lambda x: np.exp(2 * x), lambda x: np.outer(x, x)])
+@pytest.mark.parametrize(
+    "f", [np.sin, lambda x: x * x, lambda x: 1 / x, lambda x: np.exp(2 * x), lambda x: np.outer(x, x)]
+)
 def test_a_list_that_is_not_linear_has_no_transpose(f: Any) -> None:
     listed = wg.trace(f)(X)
     with pytest.raises(ProgramError, match="not linear in"):

@@ -41,7 +41,9 @@ def test_several_arguments() -> None:
     a, b = X[0], np.ones((4, 5))
     np.testing.assert_allclose(wg.vmap(f, in_axes=(0, None, None))(a, b[:, 0], 1.0), [row @ b[:, 0] + 1 for row in a])
     np.testing.assert_allclose(wg.vmap(f, in_axes=(None, 1, None))(a[0], b, 1.0), a[0] @ b + 1)
-    np.testing.assert_allclose(wg.vmap(f, in_axes=(0, None, 0))(a, b[:, 0], np.arange(3.0)), a.sum(axis=1) + np.arange(3))
+    np.testing.assert_allclose(
+        wg.vmap(f, in_axes=(0, None, 0))(a, b[:, 0], np.arange(3.0)), a.sum(axis=1) + np.arange(3)
+    )
     np.testing.assert_allclose(wg.vmap(np.dot)(A, A), np.sum(A * A, axis=1), rtol=1e-14)
 
 
@@ -57,9 +59,13 @@ def test_containers_of_axes() -> None:
         {"w": 0, "rest": (None, 0)},
     ):
         np.testing.assert_allclose(wg.vmap(f, in_axes=(axes, None))(container, 2.0), want)
-    np.testing.assert_allclose(wg.vmap(f, in_axes=({"w": 1, "rest": [None, 0]}, None))({"w": w.T, "rest": [v, np.arange(3.0)]}, 2.0), want)
+    np.testing.assert_allclose(
+        wg.vmap(f, in_axes=({"w": 1, "rest": [None, 0]}, None))({"w": w.T, "rest": [v, np.arange(3.0)]}, 2.0), want
+    )
     stacked = {"w": w, "rest": [np.stack([v] * 3), np.arange(3.0)]}
-    np.testing.assert_allclose(wg.vmap(f, in_axes=({"w": 0, "rest": 0}, None))(stacked, 2.0), want)  # 0 for all of "rest"
+    np.testing.assert_allclose(
+        wg.vmap(f, in_axes=({"w": 0, "rest": 0}, None))(stacked, 2.0), want
+    )  # 0 for all of "rest"
     np.testing.assert_allclose(wg.vmap(f, in_axes=(0, None))(stacked, 2.0), want)
     np.testing.assert_allclose(wg.vmap(f)(stacked, np.full(3, 2.0)), want)
     layer = Layer(w, v)
@@ -124,7 +130,13 @@ def test_out_axes_of_containers() -> None:
 
 def test_results_are_owned() -> None:
     x = X.copy()
-    for f in (lambda x: x, lambda x: (x, x), lambda x: x[:1], lambda x: (x.T, x), lambda x: np.broadcast_to(x, (2, *x.shape))):
+    for f in (
+        lambda x: x,
+        lambda x: (x, x),
+        lambda x: x[:1],
+        lambda x: (x.T, x),
+        lambda x: np.broadcast_to(x, (2, *x.shape)),
+    ):
         found = wg.vmap(f)(x)
         parts = found if isinstance(found, tuple) else (found,)
         for k, part in enumerate(parts):

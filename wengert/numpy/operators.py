@@ -284,8 +284,8 @@ WAYS_OUT: Final = {
     "__array__": (
         "np.array, np.asarray, a write into a plain array (y[:] = a) or a C extension",
         "Use np.stack([a, b]) for np.array([a, b]), np.asarray(…, like=a), np.concatenate for np.r_, "
-        "np.zeros(n, like=a) for an array to write into, np.asarray(table, like=i)[i] to read a plain table at a traced "
-        "index, and wengert.scipy for SciPy functions that are not ufuncs.",
+        "np.zeros(n, like=a) for an array to write into, np.asarray(table, like=i)[i] to read a plain table at a "
+        "traced index, and wengert.scipy for SciPy functions that are not ufuncs.",
     ),
     "__float__": (
         "float(), a function of the math module, or a write into a plain array (y[0] = x)",
