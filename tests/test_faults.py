@@ -79,8 +79,7 @@ def test_01_integer_or_bool_input() -> None:
             with pytest.raises(TypeError, match=rf"Argument 0 has dtype {dtype}.*Pass a float"):
                 transform(lambda x: np.sum(x * 1.0))(bad)
             with pytest.raises(TypeError, match=rf"Argument 1\['n'\] has dtype {dtype}"):
-                transform(lambda y, c: np.sum(c["n"] * 1.0), argnums=1)(1.0, {"n": bad}) if transform is not wg.derivative \
-                    else transform(lambda y, c: c["n"], 1)(1.0, {"n": bad})  # fmt: skip
+                transform(lambda y, c: np.sum(c["n"] * 1.0), 1)(1.0, {"n": bad})
     assert wg.grad(lambda x, n: x**n)(2.0, 3) == 12.0  # elsewhere integers are welcome
 
 
@@ -160,7 +159,7 @@ def test_04_cotangents_and_tangents_that_do_not_fit() -> None:
         lambda: wg.jvp(np.sin, X, X), lambda: wg.jvp(np.sin, (X,), (X, X)), lambda: wg.jvp(np.sin, (X,), ()),
         lambda: push(X, X), lambda: push(), lambda: wg.jvp(np.add, (X, X), (X,)),
     ):  # fmt: skip
-        with pytest.raises((TypeError, ValueError), match="tuples|tangents"):
+        with pytest.raises((TypeError, ValueError), match=r"tuples|tangents"):
             call()
     np.testing.assert_array_equal(pull_array(np.array([1, 2, 3]))[0], np.cos(X) * [1, 2, 3])  # integers are cast
     assert pull_array(np.ones(3, np.float32))[0].dtype == np.float64
@@ -193,7 +192,8 @@ def test_05_ways_out_of_the_traced_world() -> None:
 def test_06_scipy_functions_without_a_rule() -> None:
     spline = scipy.interpolate.CubicSpline(np.arange(4.0), np.arange(4.0) ** 2)
     programs = {
-        "logpdf": lambda x: scipy.stats.norm.logpdf(x), "cdist": lambda x: scipy.spatial.distance.cdist(x[None], x[None]),
+        "logpdf": lambda x: scipy.stats.norm.logpdf(x),
+        "cdist": lambda x: scipy.spatial.distance.cdist(x[None], x[None]),
         "quad": lambda x: scipy.integrate.quad(lambda t: np.sin(t * x[0]), 0, 1)[0],
         "brentq": lambda x: scipy.optimize.brentq(lambda t: t - x[0], -2.0, 2.0), "CubicSpline": lambda x: spline(x),
         "fft": lambda x: scipy.fft.fft(x), "solve": lambda x: scipy.linalg.solve(np.eye(3), x),
@@ -333,14 +333,23 @@ def test_11_a_leaked_value() -> None:
 # ------------------------------------------------------------------------------------------------------ size and time
 
 
-def seconds(work: Any) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def growth(make: Any, n: int) -> float:
+    """How much longer the work takes when it is 16 times as large: about 16, and 256 where it is quadratic.
+
+    It is this thread's own time, the best of three, so that a busy machine does not fail the test.
+    """
+
+    def seconds(work: Any) -> float:
+        start = time.thread_time()
+        work()
+        return time.thread_time() - start
+
+    small, large = make(n), make(16 * n)
+    return min(seconds(large) for _ in range(3)) / min(seconds(small) for _ in range(3))
 
 
 def test_12_a_long_chain() -> None:
-    """One of 1 000 000: tests/test_trust.py; its time: benchmarks/eager.py. Here, that ten times longer is no worse."""
+    """One of 1 000 000: tests/test_trust.py; its time: benchmarks/eager.py. Here, that it is linear."""
 
     def chain(n: int) -> Any:
         def f(x: Any) -> Any:
@@ -350,8 +359,7 @@ def test_12_a_long_chain() -> None:
 
         return lambda: wg.grad(f)(np.ones(1))
 
-    short, long = (min(seconds(chain(n)) for _ in range(3)) for n in (5_000, 50_000))
-    assert long < 40 * short
+    assert growth(chain, 2_000) < 80
 
 
 def test_13_many_reads_of_one_array() -> None:
@@ -359,8 +367,7 @@ def test_13_many_reads_of_one_array() -> None:
         x = np.linspace(0.0, 1.0, n)
         return lambda: wg.grad(lambda x: sum(x[k] * x[k] for k in range(n)))(x)
 
-    short, long = (min(seconds(reads(n)) for _ in range(3)) for n in (500, 5_000))
-    assert long < 40 * short
+    assert growth(reads, 300) < 80
     np.testing.assert_allclose(reads(300)(), 2 * np.linspace(0.0, 1.0, 300), rtol=1e-15)
 
 
@@ -369,8 +376,7 @@ def test_14_large_and_deep_containers() -> None:
         container = [np.ones(1) for _ in range(n)]
         return lambda: wg.grad(lambda c: sum(np.sum(x) for x in c))(container)
 
-    short, long = (min(seconds(leaves(n)) for _ in range(3)) for n in (1_000, 10_000))
-    assert long < 40 * short
+    assert growth(leaves, 600) < 80
     nested: Any = 2.0
     for _ in range(500):
         nested = [nested]
@@ -522,9 +528,12 @@ def test_20_strange_arrays_have_numpys_meaning_or_are_refused() -> None:
         pass
 
     strange = {
-        "matrix": matrix, "masked": masked, "structured": structured, "datetime": np.array(["2020-01-01"], "datetime64[D]"),
-        "timedelta": np.array([1, 2, 3], "timedelta64[s]"), "strings": np.array(["a", "b", "c"]), "bytes": np.array([b"a"]),
-        "objects": np.array([{}, None, "a"], dtype=object), "subclass": np.ones(3).view(Mine), "void": np.zeros(3, "V8"),
+        "matrix": matrix, "masked": masked, "structured": structured,
+        "datetime": np.array(["2020-01-01"], "datetime64[D]"),
+        "timedelta": np.array([1, 2, 3], "timedelta64[s]"), "strings": np.array(["a", "b", "c"]),
+        "bytes": np.array([b"a"]),
+        "objects": np.array([{}, None, "a"], dtype=object), "subclass": np.ones(3).view(Mine),
+        "void": np.zeros(3, "V8"),
         "StringDType": np.array(["a", "b"], dtype=np.dtypes.StringDType()),
     }  # fmt: skip
     for name, value in strange.items():
@@ -537,7 +546,8 @@ def test_20_strange_arrays_have_numpys_meaning_or_are_refused() -> None:
             with pytest.raises(TypeError):
                 transform(lambda x: np.sum(x))(value)
         for operation in (
-            lambda x, v: x * v, lambda x, v: v * x, np.multiply, lambda x, v: np.multiply(v, x), lambda x, v: np.add(x, v),
+            lambda x, v: x * v, lambda x, v: v * x, np.multiply, lambda x, v: np.multiply(v, x),
+            lambda x, v: np.add(x, v),
             lambda x, v: np.where(x > 0, x, v), lambda x, v: np.concatenate([x, v]), lambda x, v: np.dot(x, v),
         ):  # fmt: skip
             for face in FACES.values():
@@ -568,7 +578,8 @@ def test_21_keywords_are_honoured_or_refused() -> None:
         np.testing.assert_allclose(wg.grad(f)(X), want, rtol=1e-14)
         np.testing.assert_allclose(wg.jacfwd(f)(X), want, rtol=1e-14)
     for f in (
-        lambda x: np.sin(x, casting="no", dtype=np.float32), lambda x: np.sin(x, wher=mask), lambda x: np.sum(x, axes=0),
+        lambda x: np.sin(x, casting="no", dtype=np.float32), lambda x: np.sin(x, wher=mask),
+        lambda x: np.sum(x, axes=0),
         lambda x: np.sum(x, foo=1), lambda x: np.linalg.norm(x, order=2), lambda x: np.mean(x, ddof=1),
     ):  # fmt: skip
         for face in FACES.values():
@@ -601,15 +612,22 @@ def test_23_the_users_own_mistakes() -> None:
     mistakes = [
         lambda x: x + np.ones(4), lambda x: x @ np.ones(4), lambda x: x.reshape(2, 2), lambda x: np.sum(x, axis=3),
         lambda x: x[7], lambda x: x[0, 0], lambda x: x[[0, 9]], lambda x: x["a"], lambda x: x[1.5],
-        lambda x: np.concatenate([x, np.ones((2, 2))]), lambda x: np.stack([x, x[:2]]), lambda x: np.linalg.inv(np.outer(x, x) * 0),
-        lambda x: np.linalg.solve(np.zeros((3, 3)) * x, x), lambda x: np.linalg.cholesky(-np.eye(3) * x[2]), lambda x: x.foo,
-        lambda x: np.linalg.det(x), lambda x: np.split(x, 2), lambda x: np.transpose(x, (0, 1)), lambda x: x.T.swapaxes(0, 1),
-        lambda x: np.max(x[:0]), lambda x: np.squeeze(x, 0), lambda x: np.broadcast_to(x, (2, 2)), lambda x: np.einsum("ij->i", x),
+        lambda x: np.concatenate([x, np.ones((2, 2))]), lambda x: np.stack([x, x[:2]]),
+        lambda x: np.linalg.inv(np.outer(x, x) * 0),
+        lambda x: np.linalg.solve(np.zeros((3, 3)) * x, x), lambda x: np.linalg.cholesky(-np.eye(3) * x[2]),
+        lambda x: x.foo,
+        lambda x: np.linalg.det(x), lambda x: np.split(x, 2), lambda x: np.transpose(x, (0, 1)),
+        lambda x: x.T.swapaxes(0, 1),
+        lambda x: np.max(x[:0]), lambda x: np.squeeze(x, 0), lambda x: np.broadcast_to(x, (2, 2)),
+        lambda x: np.einsum("ij->i", x),
         lambda x: len(x[0]), lambda x: list(np.sum(x)), lambda x: np.dot(x, np.ones((2, 2))), lambda x: 1 / 0 * x,
-        lambda x: np.tensordot(x, np.ones((2, 2)), 1), lambda x: np.pad(x, -1), lambda x: np.repeat(x, [1, 2]), lambda x: x.sum(5),
-        lambda x: x.astype("nonsense"), lambda x: np.expand_dims(x, 4), lambda x: np.moveaxis(x, 0, 3), lambda x: np.take(x, 5),
+        lambda x: np.tensordot(x, np.ones((2, 2)), 1), lambda x: np.pad(x, -1), lambda x: np.repeat(x, [1, 2]),
+        lambda x: x.sum(5),
+        lambda x: x.astype("nonsense"), lambda x: np.expand_dims(x, 4), lambda x: np.moveaxis(x, 0, 3),
+        lambda x: np.take(x, 5),
         lambda x: np.sum(), lambda x: x.copy().__setitem__(9, 1.0),
-        lambda x: x.copy().__setitem__(slice(None), np.ones(2)), lambda x: x.copy().__iadd__(np.ones(2)), lambda x: x(3),
+        lambda x: x.copy().__setitem__(slice(None), np.ones(2)), lambda x: x.copy().__iadd__(np.ones(2)),
+        lambda x: x(3),
     ]  # fmt: skip
     for k, mistake in enumerate(mistakes):
         with pytest.raises(Exception) as numpys:
@@ -622,7 +640,7 @@ def test_23_the_users_own_mistakes() -> None:
             )  # the array's own class is another
             assert face == "vmap" or named or str(ours.value) == str(numpys.value), (k, face, str(ours.value))
     with pytest.raises(ValueError, match="more than one element is ambiguous"):
-        wg.grad(lambda x: x if x else x)(X)
+        wg.grad(lambda x: x if x else -x)(X)
 
 
 def test_24_argmax_and_comparisons_are_plain() -> None:
@@ -642,11 +660,14 @@ def test_24_argmax_and_comparisons_are_plain() -> None:
 
 # Attributes of ndarray that traced arrays do not have, and why.
 ABSENT = {
-    "base": "memory belongs to the engine", "ctypes": "would hand out memory", "data": "a Variable's value; others have none",
+    "base": "memory belongs to the engine", "ctypes": "would hand out memory",
+    "data": "a Variable's value; others have none",
     "flags": "memory belongs to the engine", "strides": "memory belongs to the engine", "device": "always the CPU's",
-    "to_device": "always the CPU's", "__array_interface__": "would hand out memory", "__array_struct__": "would hand out memory",
+    "to_device": "always the CPU's", "__array_interface__": "would hand out memory",
+    "__array_struct__": "would hand out memory",
     "__array_finalize__": "of subclasses", "__array_wrap__": "of subclasses", "__class_getitem__": "of types",
-    "__setstate__": "cannot be pickled", "__dlpack_device__": "would hand out memory", "__array_namespace__": "see numpy",
+    "__setstate__": "cannot be pickled", "__dlpack_device__": "would hand out memory",
+    "__array_namespace__": "see numpy",
     "newbyteorder": "gone from NumPy 2", "itemset": "gone from NumPy 2", "ptp": "gone from NumPy 2",
 }  # fmt: skip
 REFUSED = {
@@ -672,11 +693,15 @@ def test_25_every_attribute_of_an_ndarray() -> None:
     for name in sorted(set(dir(np.ndarray)) - from_object - set(ABSENT)):
         for kind in (wg.Dual, wg.Variable, wg.Batch, wg.Symbol):
             assert hasattr(kind, name), f"{kind.__name__}.{name}"
-    left = {"list": [1.0, 2.0, 3.0], "tuple": (1.0, 2.0, 3.0), "array": np.array([1.0, 2.0, 3.0]), "number": 2.0, "int": 3,
-            "scalar": np.float64(2.5), "float32": np.float32(1.5)}  # fmt: skip
+    left = {
+        "list": [1.0, 2.0, 3.0], "tuple": (1.0, 2.0, 3.0), "array": np.array([1.0, 2.0, 3.0]), "number": 2.0, "int": 3,
+        "scalar": np.float64(2.5), "float32": np.float32(1.5),
+    }  # fmt: skip
     operators: list[Any] = [
-        lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b, lambda a, b: a // b, lambda a, b: a % b,
-        lambda a, b: a**b, lambda a, b: divmod(a, b)[0], lambda a, b: divmod(a, b)[1], lambda a, b: a < b, lambda a, b: a >= b,
+        lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b, lambda a, b: a // b,
+        lambda a, b: a % b,
+        lambda a, b: a**b, lambda a, b: divmod(a, b)[0], lambda a, b: divmod(a, b)[1], lambda a, b: a < b,
+        lambda a, b: a >= b,
         lambda a, b: a == b, lambda a, b: a != b,
     ]  # fmt: skip
     x = np.array([0.7, 1.9, 2.6])
@@ -691,10 +716,13 @@ def test_25_every_attribute_of_an_ndarray() -> None:
             np.testing.assert_array_equal(found[0], want, err_msg=name)
             assert np.asarray(found[0]).dtype == want.dtype
     for program in (
-        abs, lambda x: -x, lambda x: +x, lambda x: x @ [1.0, 2.0, 3.0], lambda x: [1.0, 2.0, 3.0] @ x, lambda x: x @ x, len,
-        lambda x: x.T, lambda x: x.size, lambda x: x.nbytes, lambda x: x.flat[1], lambda x: list(x.flat)[2], lambda x: x.mT.shape
-        if x.ndim > 1 else 0, lambda x: x.round(1), lambda x: round(x[0]), lambda x: round(x[0], 1), lambda x: 2.6 in x,
-        lambda x: x.itemsize, lambda x: x.real, lambda x: x.imag, lambda x: x.dtype, lambda x: x.ndim, lambda x: [*reversed(x)][0],
+        abs, lambda x: -x, lambda x: +x, lambda x: x @ [1.0, 2.0, 3.0], lambda x: [1.0, 2.0, 3.0] @ x, lambda x: x @ x,
+        len,
+        lambda x: x.T, lambda x: x.size, lambda x: x.nbytes, lambda x: x.flat[1], lambda x: list(x.flat)[2],
+        lambda x: x[None].mT.shape, lambda x: x.round(1), lambda x: round(x[0]), lambda x: round(x[0], 1),
+        lambda x: 2.6 in x,
+        lambda x: x.itemsize, lambda x: x.real, lambda x: x.imag, lambda x: x.dtype, lambda x: x.ndim,
+        lambda x: next(reversed(x)),
     ):  # fmt: skip
         found = []
         FACES["Dual"](lambda x: found.append(_plain(program(x))) or x, x)  # noqa: B023
@@ -709,8 +737,10 @@ def _plain(value: Any) -> Any:
 
 METHODS: dict[str, Any] = {
     "all": (), "any": (), "argmax": (), "argmin": (), "argpartition": (1,), "argsort": (), "astype": (np.float32,),
-    "choose": None, "clip": (0.5, 2.0), "compress": ([True, False],), "conj": (), "conjugate": (), "copy": (), "cumprod": (),
-    "cumsum": (), "diagonal": (), "dot": (np.ones((3, 2)),), "flatten": (), "max": (), "mean": (), "min": (), "nonzero": (),
+    "choose": None, "clip": (0.5, 2.0), "compress": ([True, False],), "conj": (), "conjugate": (), "copy": (),
+    "cumprod": (),
+    "cumsum": (), "diagonal": (), "dot": (np.ones((3, 2)),), "flatten": (), "max": (), "mean": (), "min": (),
+    "nonzero": (),
     "partition": None, "prod": (), "ravel": (), "repeat": (2,), "reshape": (3, 2), "round": (1,), "searchsorted": None,
     "squeeze": (), "std": (), "sum": (), "swapaxes": (0, 1), "take": ([0, 2],), "trace": (), "transpose": (), "var": (),
     "fill": None, "sort": None, "put": None, "resize": None,
@@ -786,8 +816,10 @@ def test_28_no_spurious_warnings_or_errors() -> None:
     with np.errstate(all="raise"), warnings.catch_warnings():
         warnings.simplefilter("error")
         for f in (
-            lambda x: np.sum(np.where(x > 0, np.sqrt(x), 0.0)), lambda x: np.sum(x**2), lambda x: np.prod(x), np.linalg.norm,
-            lambda x: np.sum(np.maximum(x, 0.0)), lambda x: np.sum(np.abs(x)), lambda x: np.sum(np.sinc(x)), lambda x: np.sum(x**0),
+            lambda x: np.sum(np.where(x > 0, np.sqrt(x), 0.0)), lambda x: np.sum(x**2), lambda x: np.prod(x),
+            np.linalg.norm,
+            lambda x: np.sum(np.maximum(x, 0.0)), lambda x: np.sum(np.abs(x)), lambda x: np.sum(np.sinc(x)),
+            lambda x: np.sum(x**0),
         ):  # fmt: skip
             assert np.all(np.isfinite(wg.grad(f)(x)))
             assert np.all(np.isfinite(wg.jacfwd(f)(x)))

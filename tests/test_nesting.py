@@ -314,6 +314,37 @@ def test_a_value_of_a_trace_that_is_still_open_in_a_thread(outer: str, inner: st
         RUNS[outer](f)
 
 
+def test_generators() -> None:
+    """A generator that is resumed in another trace than it was started in is right, or raises."""
+
+    def powers(x: Any) -> Iterator[Any]:
+        y = x
+        while True:
+            other = yield y
+            y = y * x if other is None else y * other
+
+    assert wg.grad(lambda x: next(g := powers(x)) * next(g) * next(g))(2.0) == 6 * 2.0**5
+
+    def resumed(x: Any) -> Any:  # started outside, resumed inside: x is older there, and y newer
+        pipe = powers(x)
+        next(pipe)
+        slope = wg.grad(lambda y: pipe.send(y) * y)(3.0)  # x y², at 3: 6 x
+        return slope, pipe
+
+    assert wg.grad(lambda x: resumed(x)[0])(2.0) == 6.0
+    for run in (lambda f: wg.grad(f)(2.0), lambda f: wg.jvp(f, (2.0,), (1.0,)), lambda f: wg.vmap(f)(np.ones(2))):
+        with pytest.raises(EscapedTraceError):
+            run(lambda x: next(resumed(x)[1]))  # it still holds x·y of the inner trace
+
+    def steps(x: Any) -> Iterator[Any]:  # transforms inside a generator, values out of it
+        for _ in range(3):
+            x = x - 0.25 * wg.grad(lambda y: y**2)(x)  # halves x
+            yield x
+
+    assert wg.grad(lambda x: sum(steps(x)))(1.0) == 0.5 + 0.25 + 0.125
+    assert wg.grad(lambda x: sum(wg.grad(lambda y: sum(a * y for a in steps(x)))(5.0) for _ in range(2)))(1.0) == 1.75
+
+
 def test_an_older_value_in_another_thread_is_right() -> None:
     """The other way round nothing escapes: a thread that differentiates at a value of ours."""
 
@@ -498,7 +529,11 @@ def test_deep_towers(first: str, depth: int) -> None:
     cycle = itertools.cycle(["grad", "jvp", "vmap", "vjp", "linearize", "trace"])
     while next(cycle) != first:
         pass
-    f: Any = lambda x: np.exp(2 * x) + np.sin(x)
+
+    def start(x: Any) -> Any:
+        return np.exp(2 * x) + np.sin(x)
+
+    f: Any = start
     order = 0
     for face in itertools.islice(cycle, depth):
         transform, adds = FACES[face]

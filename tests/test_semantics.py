@@ -318,8 +318,8 @@ def test_10_scalars_and_zero_dimensional_arrays() -> None:
         return np.sum(x**2)
 
     np.testing.assert_allclose(wg.grad(number)(X), 2 * X)
-    np.testing.assert_allclose(wg.grad(view)(X), 2 * (X + [1, 0, 0]))
-    np.testing.assert_allclose(wg.jacfwd(view)(X), 2 * (X + [1, 0, 0]))
+    np.testing.assert_allclose(wg.grad(view)(X), 2 * (X + np.eye(3)[0]))
+    np.testing.assert_allclose(wg.jacfwd(view)(X), 2 * (X + np.eye(3)[0]))
 
     def f(a: Any) -> Any:
         b = a
@@ -412,7 +412,7 @@ def test_13_discrete_results_are_plain_where_they_can_be() -> None:
             return np.sum(table[order] * x) + np.sum(x[x > 0]) + table[np.argmax(x)] * x[0]
         raise AssertionError
 
-    want = np.array([20.0, 10.0, 30.0]) + [31.0, 0.0, 1.0]
+    want = np.array([51.0, 10.0, 31.0])
     np.testing.assert_array_equal(wg.grad(f)(X), want)
     np.testing.assert_array_equal(wg.jacfwd(f)(X), want)
     assert f(wg.Dual(X, X)).tangent == pytest.approx(want @ X)

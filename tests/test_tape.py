@@ -232,6 +232,46 @@ def test_create_graph() -> None:
     assert (curvature.item(), x.grad) == (48.0, 48.0)
 
 
+SECOND: dict[str, Any] = {
+    **{name: lambda x, loss=loss: loss(np, x) for name, loss in LOSSES.items()},
+    "solve": lambda x: np.sum(np.linalg.solve(np.outer(x, x) + np.eye(3), x) ** 2),
+    "slogdet, two results": lambda x: np.linalg.slogdet(np.outer(x, x) + np.eye(3))[1] * x[0],
+    "modf, two results": lambda x: np.sum(np.modf(x)[0] ** 2 * np.modf(x * 2.0)[0]),
+    "split": lambda x: np.split(x, 3)[0][0] ** 2 * np.split(x, 3)[2][0],
+    "scans": lambda x: np.sum(np.cumprod(x) * np.cumsum(x)),
+    "prod": np.prod,
+    "sort": lambda x: np.sum(np.sort(x) ** 2 * np.argsort(x)),
+    "einsum": lambda x: np.einsum("i,j,k->", x, x, x),
+    "std": lambda x: np.std(x) * np.max(x),
+    "norm": lambda x: np.linalg.norm(x) ** 3,
+    "in place": lambda x: _written(x),
+}
+
+
+def _written(x: Any) -> Any:
+    y = x * 1.0
+    y[1:] *= x[:2]
+    view = y[:2]
+    view += x[2]
+    return np.sum(y**3)
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_create_graph_equals_the_hessian(name: str) -> None:
+    f = SECOND[name]
+    x = wg.Variable(X)
+    f(x).backward(create_graph=True)
+    slope = x.grad
+    np.testing.assert_allclose(slope.data, wg.grad(f)(X), rtol=1e-14)
+    rows = []
+    for k in range(3):
+        x.zero_grad()
+        slope[k].backward(retain_graph=True)
+        rows.append(x.grad)
+    np.testing.assert_allclose(np.stack(rows), wg.hessian(f)(X), rtol=1e-11, atol=1e-12)
+    wg.zero_grads(x)
+
+
 def test_create_graph_does_not_free() -> None:
     x = wg.Variable(2.0)
     y = x**3
@@ -483,7 +523,7 @@ def test_a_hook_that_returns_nonsense() -> None:
 
 def test_a_hook_on_one_of_several_results() -> None:
     x = wg.Variable(X)
-    fraction, whole = np.modf(x)
+    fraction, _ = np.modf(x)
     seen: list[Any] = []
     fraction.register_hook(seen.append)
     np.sum(fraction * 2.0).backward()
@@ -531,7 +571,7 @@ def test_hooks_and_retained_gradients_die_with_the_graph() -> None:
 def test_a_hook_that_holds_its_variable_can_be_collected() -> None:
     x = wg.Variable(X)
     y = np.exp(x)
-    y.register_hook(lambda gradient: gradient * np.sum(y.data))
+    y.register_hook(lambda gradient, y=y: gradient * np.sum(y.data))
     watch = weakref.ref(y)
     del y
     gc.collect()
@@ -826,7 +866,7 @@ def test_the_eager_face_is_refused_inside_transforms() -> None:
 
 def test_variables_of_traced_values_are_refused() -> None:
     for make in (wg.Variable, lambda x: wg.Variable([x, x])):
-        for run in (wg.grad(lambda x: make(x)), lambda x: wg.jvp(lambda x: make(x), (x,), (x,))):
+        for run in (wg.grad(make), lambda x, make=make: wg.jvp(make, (x,), (x,))):
             with pytest.raises(TypeError, match="Variable was made"):
                 run(1.0)
         with pytest.raises(TypeError, match="Variable was made"):

@@ -73,6 +73,11 @@ def is_differentiable(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fc"
 
 
+def tangent_aval(aval: Aval) -> Aval:
+    """The aval of tangents of such a value: its own, and float64 for integers and bools, whose tangents are all 0."""
+    return aval if is_differentiable(aval.dtype) else aval._replace(dtype=FLOAT64)
+
+
 def match_scalar(aval: Aval) -> Aval:
     """`aval` as NumPy's ufuncs and reductions return it: 0-d results are scalars."""
     return aval._replace(scalar=not aval.shape)

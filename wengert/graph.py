@@ -128,7 +128,15 @@ def checksum(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     octets = array.reshape(-1).view(np.uint8)
     words = octets[: octets.size // 8 * 8].view(np.uint64)
     rows = words.size // _WEIGHTS.size
-    body = words[: rows * _WEIGHTS.size].reshape(rows, _WEIGHTS.size) @ _WEIGHTS
+    table = words[: rows * _WEIGHTS.size].reshape(rows, _WEIGHTS.size)
+    body = np.empty(rows, np.uint64)
+    scratch = np.empty_like(table[:64])
+    for k in range(0, rows, 64):  # as much at a time as stays in cache
+        chunk = table[k : k + 64]
+        # The upper half of a word is mixed into the lower: modulo 2⁶⁴ a sum keeps of the topmost bits but their parity,
+        # so that it would not see the signs of an even number of elements change.
+        mixed = np.right_shift(chunk, np.uint64(32), out=scratch[: len(chunk)])
+        np.matmul(np.bitwise_xor(chunk, mixed, out=mixed), _WEIGHTS, out=body[k : k + 64])
     tail = words[rows * _WEIGHTS.size :]
     mixed = body * np.arange(1, 2 * rows + 1, 2, dtype=np.uint64)
     return hash((mixed.tobytes() if rows < 64 else int(mixed.sum()), tail.tobytes())), hash(
@@ -149,7 +157,7 @@ def guard(value: Any) -> Any:
 def apart(out: Any, exposed: tuple[Any, ...]) -> Any:
     """A result that is no view of an array that users can change: later operations keep results as they are."""
     if type(out) is ndarray and any(type(x) is ndarray and np.may_share_memory(out, x) for x in exposed):
-        return out.copy()
+        return np.array(out)  # not out.copy(), which may change the memory order that ravel(order="K") shows
     return out
 
 
@@ -328,7 +336,7 @@ class ReverseTrace(Trace):
         if type(value) in TRACED:
             value = core.snapshot(value)
         elif exposed and type(value) is np.ndarray and (value.nbytes <= COPY_LIMIT or not value.flags.c_contiguous):
-            value, exposed = value.copy(), False
+            value, exposed = np.array(value), False  # in its own memory order
         return new_traced(Variable, self, value, Leaf(aval_of(value), exposed))
 
     def written(self, x: Any, contents: Any) -> Any:

@@ -90,10 +90,10 @@ def _data(self: Variable) -> Any:
         return core.concrete(value)
     if type(self._info) is Leaf or self._info is None:
         if type(self._info) is Leaf and not self._info.exposed:
-            self._value = value = value.copy()  # earlier residuals keep the array that nobody else can reach
+            self._value = value = np.array(value)  # earlier residuals keep the array that nobody else can reach
             self._info.exposed = True
         elif self._info is None:
-            value = value.copy()
+            value = np.array(value)
         return value
     value = value.view()
     value.flags.writeable = False

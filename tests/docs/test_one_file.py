@@ -98,7 +98,7 @@ def test_the_blocks_of_a_page_run_and_show_what_they_give(page):
 FIRST_LINES = """\
 import numpy as np, wengert as wg
 f = lambda x: np.log(np.sin(x**2) + np.exp(x))
-wg.grad(f)(1.5)                      # np.float64(0.4937805304154177)
+wg.grad(f)(1.5)                      # np.float64(0.4937805304154178)
 f(wg.Dual(1.5, 1.0))                 # a dual number
 x = wg.Variable(1.5); f(x).backward(); x.grad
 print(wg.trace(f)(1.5))              # the Wengert list

@@ -15,9 +15,10 @@ from wengert.errors import ArgumentError, EscapedTraceError, NotDifferentiableEr
 
 X = np.array([0.3, -0.6, 0.9])
 WITH_ARGNUMS = {
-    "grad": wg.grad, "value_and_grad": wg.value_and_grad, "jacfwd": wg.jacfwd, "jacrev": wg.jacrev, "jacobian": wg.jacobian,
+    "grad": wg.grad, "value_and_grad": wg.value_and_grad, "jacfwd": wg.jacfwd, "jacrev": wg.jacrev,
+    "jacobian": wg.jacobian,
 }  # fmt: skip
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024
+Pair = namedtuple("Pair", "a b")
 
 
 def derivative_of(name: str, result: Any) -> Any:
@@ -279,7 +280,7 @@ class Model:
         return np.sum(x**2)
 
     @wg.grad
-    def slope(x: Any) -> Any:  # noqa: N805
+    def slope(x: Any) -> Any:
         return np.sum(x**2)
 
     @functools.partial(wg.grad, argnums=1)
@@ -290,7 +291,8 @@ class Model:
 def test_functions_methods_partials_objects() -> None:
     model = Model(3.0)
     for function, want in (
-        (model, 6.0), (model.loss, 6.0), (Model.static, 2.0), (functools.partial(f, 1.0, c=2.0), 4.0), (lambda x: x**2, 2.0),
+        (model, 6.0), (model.loss, 6.0), (Model.static, 2.0), (functools.partial(f, 1.0, c=2.0), 4.0),
+        (lambda x: x**2, 2.0),
         (np.square, 2.0), (np.sum, 1.0), (abs, 1.0),
     ):  # fmt: skip
         assert wg.grad(function)(1.0) == want
@@ -343,12 +345,13 @@ def test_recursion_and_branches_and_loops() -> None:
 
 def test_bad_results_name_their_place() -> None:
     for run in (
-        lambda f: wg.vjp(f, X), lambda f: wg.jvp(f, (X,), (X,)), lambda f: wg.linearize(f, X), lambda f: wg.jacobian(f)(X),
+        lambda f: wg.vjp(f, X), lambda f: wg.jvp(f, (X,), (X,)), lambda f: wg.linearize(f, X),
+        lambda f: wg.jacobian(f)(X),
         lambda f: wg.vmap(f)(X), lambda f: wg.trace(f)(X),
     ):  # fmt: skip
         with pytest.raises(NotDifferentiableError, match=r"returned a str at \['note'\]"):
             run(lambda x: {"y": x, "note": "text"})
-        with pytest.raises(NotDifferentiableError, match="returned a object|returned an object"):
+        with pytest.raises(NotDifferentiableError, match="returned a object"):
             run(lambda x: object())
         run(lambda x: None)  # None is structure: nothing is returned
 

@@ -167,6 +167,37 @@ def test_results_that_do_not_depend_on_the_input() -> None:
         pullback(np.ones(3))
 
 
+def test_results_that_are_integers() -> None:
+    """They do not move: tangents and Jacobians are float zeros, and a cotangent has no meaning."""
+    for f in (np.argmax, lambda x: x > 0, lambda x: np.argsort(x)[:2]):
+        shape = np.shape(f(X))
+        for found in (wg.jvp(f, (X,), (X,))[1], wg.linearize(f, X)[1](X)):
+            assert found.shape == shape and found.dtype == np.float64 and not np.any(found)
+        for transform in (wg.jacfwd, wg.jacrev, wg.jacobian):
+            found = transform(f)(X)
+            assert found.shape == (*shape, 3) and found.dtype == np.float64 and not np.any(found)
+        with pytest.raises(NotDifferentiableError, match="has no cotangent"):
+            wg.vjp(f, X)[1](np.ones(shape))
+    assert not np.any(wg.derivative(lambda x: x > 0)(X))
+    _, pullback = wg.vjp(lambda x: (x * 2.0, np.argmax(x)), X)
+    np.testing.assert_array_equal(pullback((X, 0))[0], 2 * X)
+
+
+def test_arguments_that_do_not_move_may_be_anything() -> None:
+    def f(mode: str, x: Any, options: Any) -> Any:
+        return np.sum(x ** options["power"]) if mode == "power" else x
+
+    arguments, v = ("power", X, {"power": 3}), np.array([1.0, 0.0, 2.0])
+    assert wg.grad(f, 1)(*arguments).tolist() == (3 * X**2).tolist()
+    assert wg.jvp(f, arguments, (None, v, None))[1] == pytest.approx(3 * X**2 @ v)
+    np.testing.assert_allclose(wg.hvp(f, arguments, (None, v, None), argnums=1), 6 * X * v)
+    found = wg.vmap(f, in_axes=(None, 0, None))("power", A, {"power": 2})
+    np.testing.assert_allclose(found, np.sum(A**2, axis=1))
+    for wrong in ("text", {"power": 3}):
+        with pytest.raises(TypeError, match=r"Argument 0|structure"):
+            wg.jvp(lambda a: 1.0, (wrong,), (wrong,))
+
+
 def test_an_argument_that_is_not_used() -> None:
     assert wg.grad(lambda a, b: a, (0, 1))(1.0, 2.0) == (1.0, 0.0)
     gradient = wg.grad(lambda c: c["used"] ** 2)({"used": 3.0, "unused": X})
@@ -303,7 +334,8 @@ def test_derivative() -> None:
 @pytest.mark.parametrize(
     "f",
     [
-        lambda x: np.cumsum(x), lambda x: x / np.sum(x), lambda x: x[::-1], lambda x: np.sort(x)[::-1] * x, lambda x: x * x[0],
+        lambda x: np.cumsum(x), lambda x: x / np.sum(x), lambda x: x[::-1], lambda x: np.sort(x)[::-1] * x,
+        lambda x: x * x[0],
         lambda x: np.roll(x, 1) + x, lambda x: x @ (np.eye(3) + 0.1), lambda x: x - np.mean(x), lambda x: x * np.max(x),
     ],
 )  # fmt: skip

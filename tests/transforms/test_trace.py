@@ -89,7 +89,7 @@ PROGRAMS: dict[str, Any] = {
     "shapes": lambda x: np.concatenate([x.reshape(3, 1) * x, np.ones((1, 3))]).T[::-1],
     "in place": lambda x: _in_place(x),
     "sort": lambda x: np.sort(x)[np.argsort(x)],
-    "container": lambda x: {"a": [x, None], "b": 3.0, "c": (x[0], "not" in [])},
+    "container": lambda x: {"a": [x, None], "b": 3.0, "c": (x[0], True)},
     "derivative": lambda x: wg.grad(lambda x: np.sum(np.tanh(A @ x)))(x),
     "batch": lambda x: wg.vmap(lambda a: a * x)(x),
     "second": lambda x: wg.hessian(lambda x: np.prod(x))(x),
@@ -225,7 +225,8 @@ def linear(x: Any) -> Any:
     "f",
     [
         linear, lambda x: x, lambda x: -x + 3 * x, lambda x: A @ x, lambda x: np.stack([x, x])[:, ::2], lambda x: x * X,
-        lambda x: x / X, lambda x: np.pad(x, 2), lambda x: np.sum(x), lambda x: x[[0, 0, 2]], lambda x: np.mean(x, keepdims=True),
+        lambda x: x / X, lambda x: np.pad(x, 2), lambda x: np.sum(x), lambda x: x[[0, 0, 2]],
+        lambda x: np.mean(x, keepdims=True),
         lambda x: np.roll(x, 1), lambda x: np.linalg.solve(np.diag(X), x), lambda x: x * 0.0,
     ],
 )  # fmt: skip

@@ -268,7 +268,8 @@ def test_an_unbatched_buffer_takes_batched_values() -> None:
 
 def test_a_branch_on_a_member() -> None:
     for program in (
-        lambda x: x if x > 0 else -x, lambda x: x and 1.0, lambda x: not x, lambda x: [1.0, 2.0][int(x)], lambda x: float(x),
+        lambda x: x if x > 0 else -x, lambda x: x and 1.0, lambda x: not x, lambda x: [1.0, 2.0][int(x)],
+        lambda x: float(x),
         lambda x: max(x, 0.0), lambda x: range(x), lambda x: x.item(), lambda x: f"{x:.3f}" and bool(x),
     ):  # fmt: skip
         with pytest.raises(ConversionError):
@@ -293,7 +294,7 @@ def test_sizes_and_axes_that_do_not_fit() -> None:
         wg.vmap(np.sin, in_axes=None)(X)
     with pytest.raises(StructureError, match="nothing to map over"):
         wg.vmap(lambda: 1.0)()
-    with pytest.raises(StructureError, match="in_axes has 2 entries, but .* 1 positional"):
+    with pytest.raises(StructureError, match=r"in_axes has 2 entries, but .* 1 positional"):
         wg.vmap(np.sin, in_axes=(0, 0))(X)
     for axes in ("a", 1.5, True, ({"w": 0},), ({"w": 0, "x": "a"},), ((0, 1, 2),)):
         with pytest.raises(StructureError, match="in_axes="):

@@ -67,14 +67,14 @@ def full(like: Any, shape: Any, fill_value: Any, dtype: Any = None, order: Any =
 def zeros_like(
     a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
 ) -> Any:
-    return full_like(a, 0, dtype, shape=shape)
+    return full_like(a, 0, dtype, order, shape=shape)
 
 
 @implements(np.ones_like)
 def ones_like(
     a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
 ) -> Any:
-    return full_like(a, 1, dtype, shape=shape)
+    return full_like(a, 1, dtype, order, shape=shape)
 
 
 @implements(np.full_like)
@@ -88,7 +88,11 @@ def full_like(
     *,
     device: Any = None,
 ) -> Any:
-    return filled(a, shape_of(a) if shape is None else shape, fill_value, dtype_of(a) if dtype is None else dtype)
+    dtype = dtype_of(a) if dtype is None else dtype
+    held = layout(a) if shape is None and not core.contains_traced(fill_value) else None
+    if held is not None:  # NumPy's own, in its memory order
+        return constant(a, np.full_like(held, fill_value, dtype, order))
+    return filled(a, shape_of(a) if shape is None else shape, fill_value, dtype, "F" if order == "F" else "C")
 
 
 # ------------------------------------------------------------------------------------------------------- conversions

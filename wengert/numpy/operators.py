@@ -130,8 +130,11 @@ def _reflected(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
 
 def _in_place(name: str, ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     numpys = getattr(operator, f"i{name}")
+    forward = _forward(ufunc)
 
     def in_place(self: Any, other: Any) -> Any:
+        if type(self) is Variable and type(self._value) is float64 and type(self._info) is not Leaf:
+            return forward(self, other)  # a scalar that was computed, as in s += x[k]: bound anew
         if not _takes(other):
             return NotImplemented
         if self.aval.scalar:

@@ -31,9 +31,19 @@ def _same_shape(x: Any) -> Any:
 add = Elementwise(np.add, 1, 1, tags="complex")
 subtract = Elementwise(np.subtract, 1, -1, tags="complex")
 multiply = Elementwise(np.multiply, lambda y: y, lambda x: x, tags="complex")
+
+
+def _one_over(y: Any) -> Any:
+    """1/y: of a Python number a Python number, which leaves a float32 cotangent float32."""
+    if type(y) is float and y:
+        return 1.0 / y
+    p = np.divide(1, y)
+    return weaken(p) if is_weak(y) else p
+
+
 divide = Elementwise(
     np.divide,
-    lambda y: np.divide(1, y),
+    _one_over,
     lambda y, out: -np.divide(out, y),  # -x/y² would over- and underflow at 1e±200
     domain=((-2, 2), (0.5, 2)),
     tags="complex",
@@ -54,7 +64,9 @@ def _power_in_base(x: Any, y: Any) -> Any:
 
 def _power_in_exponent(x: Any, y: Any, out: Any) -> Any:
     # 0**y is 0 on the right of y = 0; without the guard, a second reverse sweep pulls log 0 = −inf into that 0
-    return scale(out, np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), 1, x)))
+    x = float(x) if type(x) is int else x
+    log = np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), 1, x))
+    return scale(out, weaken(log) if type(x) is float and aval_of(log).scalar else log)
 
 
 power = Elementwise(np.power, _power_in_base, _power_in_exponent, domain=((0.5, 2), (-2, 3)), tags="complex")

@@ -165,13 +165,18 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, An
     try:
         return function(*args, **kwargs)
     except (ValueError, SystemError) as error:
-        if isinstance(error.__cause__, errors.WengertError):
-            raise error.__cause__.with_traceback(error.__traceback__) from None
-        raise
+        ours = error.__cause__
+        if not isinstance(ours, errors.WengertError):
+            raise
+        error.__cause__ = error.__context__ = None  # and no name in this frame: cycles would keep the graph alive
+        try:
+            raise ours.with_traceback(error.__traceback__) from None
+        finally:
+            del ours
 
 
 def chosen(argnums: Any, positions: Sequence[int], groups: Sequence[Any]) -> Any:
-    """What `argnums` asks for, one or a tuple, from one group per distinct position; one that is named twice is copied."""
+    """What `argnums` asks for, one or a tuple, from a group per distinct position; what is named twice is copied."""
     by_position = dict(zip(dict.fromkeys(positions), groups, strict=True))
     if not isinstance(argnums, tuple | list):
         return by_position[positions[0]]
@@ -230,7 +235,7 @@ def unwrap_aux(aux: Any, trace: Trace) -> Any:
             core.check_not_newer(leaf, trace)
             if leaf._trace is trace:
                 leaf = leaf._value
-        return leaf.copy() if type(leaf) is np.ndarray else leaf
+        return np.array(leaf) if type(leaf) is np.ndarray else leaf
 
     return tree.map_leaves(unwrap, aux)
 

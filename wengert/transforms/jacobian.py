@@ -220,8 +220,8 @@ def _derivative(function: Any, args: Any, kwargs: Any, argnum: int) -> Any:
         (probed,) = linearized.push([probe])
         if not _close(probed, slope * probe):
             raise errors.StructureError(
-                "derivative was applied to a function in which one element's result depends on another element, or that is "
-                "complex and not holomorphic. There is then a matrix of derivatives, not one per element. Use "
+                "derivative was applied to a function in which one element's result depends on another element, or "
+                "that is complex and not holomorphic. There is then a matrix of derivatives, not one per element. Use "
                 "wengert.jacobian, on real and imaginary parts where the values are complex."
             )
     return np.array(slope) if not aval.shape and not aval.scalar and not core.is_traced(slope) else slope

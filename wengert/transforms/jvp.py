@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wengert import core, errors, program, tree
-from wengert.avals import Aval, is_differentiable
+from wengert.avals import Aval, is_differentiable, tangent_aval
 from wengert.core import FLOAT_ERRORS, IGNORED, Dual, ForwardTrace, aval_of, new_traced
 from wengert.transforms import arguments
 
@@ -46,18 +46,20 @@ def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool
 
 def _held(value: Any, trace: ForwardTrace) -> Any:
     core.check_not_newer(value, trace)
+    if type(value) is np.ndarray:
+        return np.array(value)  # the function may change the caller's array, under another name, while it runs
     return core.snapshot(value) if core.is_traced(value) else value
 
 
 def _value_result(y: Any, leaf: Any, taken: set[int]) -> Any:
     """A value that shares no memory; one that is no Dual was captured, and is copied."""
-    return y.copy() if type(leaf) is np.ndarray else arguments.owned(y, taken)
+    return np.array(y) if type(leaf) is np.ndarray else arguments.owned(y, taken)
 
 
 def _tangent_result(y: Any, y_dot: Any, taken: set[int]) -> Any:
-    aval = aval_of(y)
+    aval = tangent_aval(aval_of(y))
     if y_dot is None:
-        return arguments.zeros_for(aval if is_differentiable(aval.dtype) else aval._replace(dtype=np.dtype(np.float64)))
+        return arguments.zeros_for(aval)
     return arguments.as_argument(arguments.owned(y_dot, taken), aval)
 
 
@@ -84,8 +86,10 @@ def _check_tangents(primals: Any, tangents: Any) -> tuple[list[Any], list[Any], 
     parts = []
     for position, (primal, tangent) in enumerate(zip(primals, tangents, strict=True)):
         leaves, treedef = tree.flatten(primal)
-        avals = [_aval_of_primal(leaf, primal, position, k) for k, leaf in enumerate(leaves)]
-        given = _tangents_of(treedef, avals, tangent, leaves)
+        given: list[Any] = [None] * len(leaves)
+        if tangent is not None:  # where it is, the argument does not move, and may be anything
+            avals = [_aval_of_primal(leaf, primal, position, k) for k, leaf in enumerate(leaves)]
+            given = _tangents_of(treedef, avals, tangent)
         for k, v in enumerate(given):
             if v is not None:
                 leaves[k] = arguments.differentiable_leaf(leaves[k], primal, position, k)
@@ -103,9 +107,7 @@ def _aval_of_primal(leaf: Any, primal: Any, position: int, k: int) -> Aval:
         raise
 
 
-def _tangents_of(treedef: Any, avals: list[Aval], tangent: Any, leaves: list[Any]) -> list[Any]:
-    if tangent is None:
-        return [None] * len(avals)
+def _tangents_of(treedef: Any, avals: list[Aval], tangent: Any) -> list[Any]:
     if len(avals) != 1 and any(not is_differentiable(aval.dtype) for aval in avals):
         # integers take None, which is structure to optree: fill those places before matching
         filled = tree.flatten_with_none(tangent)
@@ -205,7 +207,7 @@ def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False
     values, parts = arguments.argument_leaves(primals, range(len(primals)))
     out, linear, out_avals, treedef, aux = linear_part(function, primals, {}, values, parts, has_aux)
     taken = {id(x) for x in values}
-    value = tree.unflatten(treedef, [y.copy() if type(y) is np.ndarray else arguments.owned(y, taken) for y in out])
+    value = tree.unflatten(treedef, [np.array(y) if type(y) is np.ndarray else arguments.owned(y, taken) for y in out])
     pushforward = Linearized(linear, [aval_of(x) for x in values], parts, out_avals, treedef)
     return (value, pushforward, aux) if has_aux else (value, pushforward)
 
@@ -224,7 +226,7 @@ def linear_part(
     try:
         out, treedef, aux = _run(lambda *a: function(*a, **kwargs), args, parts, leaves, trace, has_aux)
         pairs = [split(leaf, trace) for leaf in out]
-        out_avals = [aval_of(y) for y, _ in pairs]
+        out_avals = [tangent_aval(aval_of(y)) for y, _ in pairs]
         stage.program.outputs = [
             stage.atom(arguments.zeros_for(aval) if y_dot is None else y_dot)
             for (_, y_dot), aval in zip(pairs, out_avals, strict=True)

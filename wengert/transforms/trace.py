@@ -51,4 +51,4 @@ def _trace(function: Any, args: Any, kwargs: Any) -> WengertList:
 
 
 def _kept(leaf: Any) -> Any:
-    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf  # in its own memory order

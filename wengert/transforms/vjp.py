@@ -97,7 +97,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
 
 def _handed_out(value: Any) -> Any:
     """A result that the caller may change: a copy, since the pullback may still read the original."""
-    return value.copy() if type(value) is np.ndarray else arguments.owned(value)
+    return np.array(value) if type(value) is np.ndarray else arguments.owned(value)
 
 
 class Pullback:

@@ -36,8 +36,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis
 
 def _vmap(function: Any, args: Any, kwargs: Any, in_axes: Any, out_axes: Any, axis_size: int | None) -> Any:
     leaves, treedef = tree.flatten((args, kwargs))
-    leaves = [core.as_operand(leaf) for leaf in leaves]
     axes = _broadcast_axes(in_axes, args) + [0] * len(tree.flatten(kwargs)[0])
+    leaves = [leaf if axis is None else core.as_operand(leaf) for leaf, axis in zip(leaves, axes, strict=True)]
     size = _common_size(leaves, axes, axis_size)
     trace = BatchTrace(size)
     batched = [leaf if axis is None else _batched(leaf, axis, trace) for leaf, axis in zip(leaves, axes, strict=True)]
