@@ -1,4 +1,4 @@
-"""The tester tested: wrong rules that a careless author might write, each of which must be found (house.md, habit 5)."""
+"""The tester tested: wrong rules that a careless author might write, each to be found (house.md, habit 5)."""
 
 import numpy as np
 import pytest

@@ -131,9 +131,35 @@ def _register_dataclass(kind: type, names: list[str]) -> None:
     _registered.add(kind)
 
 
-def flatten_with_none(tree: Any) -> list[Any]:
-    """The leaves of a container in which None counts as a leaf."""
+def beside(tree: Any, other: Any, stands_for_all: Callable[[Any], bool]) -> list[Any]:
+    """For each leaf of `tree`, what `other` has in its place.
+
+    `other` has the same keys and lengths, or something that stands for all leaves below it. Mappings are matched by
+    key, whatever their order; a StructureError shows both where they do not fit.
+    """
+    if stands_for_all(other):
+        return [other] * len(flatten(tree)[0])
+    children, others = _children(tree), _children(other)
+    if children is None:
+        return [other]
+    if others is None or children.keys() != others.keys():
+        raise StructureError(
+            f"The structures do not fit: {describe(flatten(tree)[1])} and {describe(flatten(other)[1])} stand in one "
+            "place. Pass containers with the same keys and lengths."
+        )
+    return [leaf for key, child in children.items() for leaf in beside(child, others[key], stands_for_all)]
+
+
+def _children(tree: Any) -> dict[Any, Any] | None:
+    """The children of a container by key, in the order of its leaves; None for a leaf."""
+    if type(tree) in ATOMS:
+        return None
     import optree
 
     _register_dataclasses(tree)
-    return list(optree.tree_leaves(tree, none_is_leaf=True, namespace="wengert"))
+    try:
+        found = optree.tree_flatten_one_level(tree, namespace="wengert")
+    except ValueError:  # a leaf
+        return None
+    keys = range(len(found.children)) if isinstance(tree, tuple) else found.entries  # those of a namedtuple are names
+    return dict(zip(keys, found.children, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -13,7 +14,8 @@ from wengert import core
 from wengert.core import concrete
 from wengert.errors import UnsupportedFunctionError
 
-RNG = np.random.default_rng(7)
+SEED = 7
+RNG = np.random.default_rng(SEED)
 X = RNG.normal(size=(3, 4))
 HOLES = np.where(X > 1, np.nan, X)
 HOLES[0, 0] = np.nan
@@ -89,6 +91,12 @@ ALL_CALLS = [
     pytest.param(name, call, id=f"{name}-{i}") for name, calls in CALLS.items() for i, call in enumerate(calls)
 ]
 METHODS = ("sum", "prod", "max", "min", "mean", "var", "std", "any", "all", "argmax", "argmin")
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch):
+    """Every test draws the same numbers, whatever ran before it."""
+    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(SEED))
 
 
 def data_for(name: str) -> Any:

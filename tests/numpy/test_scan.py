@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import wengert as wg
 from wengert.errors import UnsupportedFunctionError
 
-RNG = np.random.default_rng(11)
+SEED = 11
+RNG = np.random.default_rng(SEED)
 X = RNG.normal(size=(3, 4))
 HOLES = np.where(X > 1, np.nan, X)
 HOLES[0, 0] = np.nan
@@ -32,6 +34,12 @@ CALLS: dict[str, list[dict[str, Any]]] = {
 ALL_CALLS = [
     pytest.param(name, call, id=f"{name}-{i}") for name, calls in CALLS.items() for i, call in enumerate(calls)
 ]
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch):
+    """Every test draws the same numbers, whatever ran before it."""
+    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(SEED))
 
 
 def directional(f: Any, x: Any, v: Any) -> Any:

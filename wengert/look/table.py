@@ -140,7 +140,7 @@ def _directions(program: WengertList, args: Sequence[Any], tangents: Sequence[An
         return {var: np.ones(var.aval.shape, var.aval.dtype) for var in program.inputs[:1]}
     given: list[Any] = []
     for arg, tangent in zip(args, tangents, strict=False):
-        given += [None] * len(tree.flatten(arg)[0]) if tangent is None else tree.flatten_with_none(tangent)
+        given += tree.beside(arg, tangent, lambda v: v is None)
     if len(tangents) != len(args) or len(given) != len(program.inputs):
         raise errors.StructureError(
             f"The function has {len(program.inputs)} inputs, and {len(given)} tangents were given. Each input takes "

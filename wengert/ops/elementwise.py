@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wengert import tree
-from wengert.core import aval_of
+from wengert.core import aval_of, is_weak, weaken
 from wengert.ops.kinds import Discrete, Elementwise, General
 from wengert.ops.vector import Linear, aligned, fit_dtype, real_dtype, real_primitive, scale, sum_to, trailing
 
@@ -64,9 +64,9 @@ def _power_in_base(x: Any, y: Any) -> Any:
 
 def _power_in_exponent(x: Any, y: Any, out: Any) -> Any:
     # 0**y is 0 on the right of y = 0; without the guard, a second reverse sweep pulls log 0 = −inf into that 0
-    x = float(x) if type(x) is int else x
-    log = np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), 1, x))
-    return scale(out, weaken(log) if type(x) is float and aval_of(log).scalar else log)
+    x = float(x) if type(x) is int else x  # where takes no int beyond int64
+    p = scale(out, np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), 1, x)))
+    return fit_dtype(p, aval_of(out))  # log of a Python number is float64
 
 
 power = Elementwise(np.power, _power_in_base, _power_in_exponent, domain=((0.5, 2), (-2, 3)), tags="complex")
@@ -249,7 +249,9 @@ maximum = Elementwise(np.maximum, _share_of_x, _share_of_y, tags="kinks")
 minimum = Elementwise(np.minimum, _share_of_x, _share_of_y, tags="kinks")
 fmax = Elementwise(np.fmax, _share_of_x, _share_of_y, tags="kinks")
 fmin = Elementwise(np.fmin, _share_of_x, _share_of_y, tags="kinks")
-copysign = Elementwise(np.copysign, lambda x, y: np.sign(x) * np.copysign(1, y), None, tags="kinks")
+copysign = Elementwise(
+    np.copysign, lambda x, y: np.sign(x) * fit_dtype(np.copysign(1, y), aval_of(x)), None, tags="kinks"
+)
 
 
 def _exponents(rng: np.random.Generator, dtype: Any) -> Any:

@@ -18,6 +18,7 @@ from wengert.ops.vector import (
     BatchRule,
     Linear,
     RulesByName,
+    Stated,
     aligned,
     broadcast_to,
     fit,
@@ -179,7 +180,7 @@ def elementwise_dtype(value: Any, avals: Sequence[Aval]) -> np.dtype[Any]:
     return np.result_type(value(*empty)) if any(not a.weak for a in avals) else np.asarray(value(*empty)).dtype
 
 
-class General(RulesByName):
+class General(Stated):
     """A primitive with a derivative of its own form.
 
     value        computes on plain arrays: positional slots, keyword-only params
@@ -207,10 +208,8 @@ class General(RulesByName):
         examples: Sequence[Any] = (),
         tags: str = "",
     ) -> None:
-        super().__init__()
-        self.name = name
-        self.value = value
-        self.shape = shape
+        super().__init__(name, value, shape, batch, scalar, examples, tags)
+        self.multiple = multiple
         self.pushforward = pushforward
         self.own_pullback = pullback or (None,) * len(pushforward)
         self.slots = tuple(slots.split()) or positional(value)
@@ -220,20 +219,6 @@ class General(RulesByName):
             own if f is not None else push
             for f, own, push in zip(self.own_pullback, self.own_reads, self.push_reads, strict=True)
         )
-        self.batch_rule = batch
-        self.scalar = scalar
-        self.multiple = multiple
-        self.examples = tuple(examples)
-        self.tags = frozenset(tags.split())
-        register(self)
-
-    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Any:
-        found = self.shape(*avals, **params)
-        results = [Aval(tuple(s), d, False, not s and self.scalar) for s, d in (found if self.multiple else [found])]
-        return tuple(results) if self.multiple else results[0]
-
-    def gives_scalar(self, params: dict[str, Any]) -> bool:
-        return self.scalar
 
     def push(self, slot: int, x_dot: Any, known: Sequence[Any], params: dict[str, Any]) -> Any:
         """The contribution of one slot's tangent, from the list of arguments and result."""
@@ -278,16 +263,13 @@ class General(RulesByName):
         (bar,) = program.transpose(linear, cts)
         return bar if bar is None else fit_dtype(bar, into)
 
-    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
-        return self.batch_rule(self, size, args, mapped, params)
-
 
 def _total(terms: Sequence[Any], aval: Aval) -> Any:
     present = [term for term in terms if term is not None]
     return fit(sum(present[1:], start=present[0]), aval) if present else None
 
 
-class Discrete(RulesByName):
+class Discrete(Stated):
     """A primitive whose derivative is zero or has no meaning: comparisons, rounding, sorting orders.
 
     Duals and Variables get plain arrays from it, so that its results can index and be branched on.
@@ -306,26 +288,11 @@ class Discrete(RulesByName):
         examples: Sequence[Any] = (),
         tags: str = "",
     ) -> None:
-        super().__init__()
-        self.name = name
-        self.value = value
-        self.shape = shape  # None: elementwise
-        self.batch_rule = batch
-        self.scalar = scalar
-        self.examples = tuple(examples)
-        self.tags = frozenset(tags.split())
-        register(self)
+        super().__init__(name, value, shape or self.elementwise, batch, scalar, examples, tags)
 
-    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Aval:
-        if self.shape is None:
-            shape: Shape = np.broadcast_shapes(*(aval.shape for aval in avals))
-            dtype = elementwise_dtype(self.value, avals)
-        else:
-            shape, dtype = self.shape(*avals, **params)
-        return Aval(tuple(shape), dtype, False, not shape and self.scalar)
-
-    def gives_scalar(self, params: dict[str, Any]) -> bool:
-        return self.scalar
+    def elementwise(self, *avals: Aval) -> tuple[Shape, np.dtype[Any]]:
+        """The shape rule where none is stated: arguments broadcast, and the dtype is NumPy's answer."""
+        return np.broadcast_shapes(*(aval.shape for aval in avals)), elementwise_dtype(self.value, avals)
 
     def keeps(self, active: tuple[int, ...], arity: int) -> tuple[tuple[int, ...], bool]:
         return (), False
@@ -335,9 +302,6 @@ class Discrete(RulesByName):
 
     def pullback(self, slot: int, ct: Any, saved: Sequence[Any], into: Aval | None, params: dict[str, Any]) -> Any:
         return None
-
-    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
-        return self.batch_rule(self, size, args, mapped, params)
 
 
 __all__ = ["Discrete", "Elementwise", "General", "Linear"]

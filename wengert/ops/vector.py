@@ -69,7 +69,43 @@ class RulesByName(Primitive):
 BatchRule = Callable[[Primitive, int, Sequence[Any], Sequence[bool], dict[str, Any]], Any]
 
 
-class Linear(RulesByName):
+class Stated(RulesByName):
+    """A primitive whose author states its value, its shape rule and how a leading axis is handled."""
+
+    def __init__(
+        self,
+        name: str,
+        value: Any,
+        shape: Callable[..., Any],
+        batch: BatchRule,
+        scalar: bool | Callable[..., bool],
+        examples: Sequence[Any],
+        tags: str,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.value = value
+        self.shape = shape
+        self.batch_rule = batch
+        self.scalar = scalar  # whether NumPy gives a scalar for a result without axes; may depend on the params
+        self.examples = tuple(examples)
+        self.tags = frozenset(tags.split())
+        register(self)
+
+    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Any:
+        found = self.shape(*avals, **params)
+        scalar = self.gives_scalar(params)
+        results = [Aval(tuple(s), dtype, False, not s and scalar) for s, dtype in (found if self.multiple else [found])]
+        return tuple(results) if self.multiple else results[0]
+
+    def gives_scalar(self, params: dict[str, Any]) -> bool:
+        return self.scalar if isinstance(self.scalar, bool) else self.scalar(**params)
+
+    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
+        return self.batch_rule(self, size, args, mapped, params)
+
+
+class Linear(Stated):
     """A primitive that is linear in the slots that have a transpose.
 
     value      computes on plain arrays: positional slots, keyword-only params
@@ -101,26 +137,14 @@ class Linear(RulesByName):
         examples: Sequence[Any] = (),
         tags: str = "",
     ) -> None:
-        super().__init__()
-        self.name = name
-        self.value = value
-        self.shape = shape
+        super().__init__(name, value, shape, batch, scalar, examples, tags)
         self.transpose = transpose
         self.joint = joint
         self.variadic = variadic
         self.slots = ("operands",) if variadic else tuple(slots.split()) or positional(value)
         skip = 3 if variadic else 2
         self.reads = tuple(() if rule is None else resolve_reads(rule, skip, self.slots, name) for rule in transpose)
-        self.batch_rule = batch
-        self.scalar = scalar
         self.accumulate = accumulate
-        self.examples = tuple(examples)
-        self.tags = frozenset(tags.split())
-        register(self)
-
-    def abstract(self, avals: Sequence[Aval], params: dict[str, Any]) -> Aval:
-        shape, dtype = self.shape(*avals, **params)
-        return Aval(tuple(shape), dtype, False, not shape and self.gives_scalar(params))
 
     def reads_of(self, slot: int, arity: int) -> tuple[int, ...]:
         if not self.variadic:
@@ -130,9 +154,6 @@ class Linear(RulesByName):
     def rule(self, slot: int) -> Callable[..., Any] | None:
         """The transpose in this slot."""
         return self.transpose[0 if self.variadic else slot]
-
-    def gives_scalar(self, params: dict[str, Any]) -> bool:
-        return self.scalar if isinstance(self.scalar, bool) else self.scalar(**params)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: dict[str, Any]) -> Any:
         linear = [k for k, x_dot in enumerate(tangents) if x_dot is not None and self.rule(k) is not None]
@@ -160,9 +181,6 @@ class Linear(RulesByName):
             operands = ([None if k == slot else read(x) for k, x in enumerate(saved[:-1])],) if self.reads[0] else ()
             return fit_dtype(rule(ct, into, slot, *operands, **params), into)
         return fit_dtype(rule(ct, into, *[read(saved[k]) for k in self.reads[slot]], **params), into)
-
-    def batch(self, size: int, args: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]) -> Any:
-        return self.batch_rule(self, size, args, mapped, params)
 
 
 # ---------------------------------------------------------------------------------------------------- batch rules
@@ -235,8 +253,9 @@ def scale_plain(ct: Any, p: Any) -> Any:
             if item == item:
                 return out
         else:
-            flat = out.reshape(-1)
-            total = np.vdot(flat, flat)  # NaN where any element is: one pass at the speed of memory
+            # NaN where any element is, in one pass. BLAS is quickest while it does not wake its threads, which on
+            # a busy machine takes a hundred times as long.
+            total = np.vdot(out, out) if out.size < 10_000 else np.add.reduce(out, axis=None)
             if total == total:
                 return out
     elif out == out:
@@ -427,6 +446,7 @@ __all__ = [
     "BatchRule",
     "Linear",
     "RulesByName",
+    "Stated",
     "align",
     "aligned",
     "broadcast_shape",

@@ -89,7 +89,7 @@ def _check_tangents(primals: Any, tangents: Any) -> tuple[list[Any], list[Any], 
         given: list[Any] = [None] * len(leaves)
         if tangent is not None:  # where it is, the argument does not move, and may be anything
             avals = [_aval_of_primal(leaf, primal, position, k) for k, leaf in enumerate(leaves)]
-            given = _tangents_of(treedef, avals, tangent)
+            given = _tangents_of(primal, treedef, avals, tangent)
         for k, v in enumerate(given):
             if v is not None:
                 leaves[k] = arguments.differentiable_leaf(leaves[k], primal, position, k)
@@ -107,16 +107,14 @@ def _aval_of_primal(leaf: Any, primal: Any, position: int, k: int) -> Aval:
         raise
 
 
-def _tangents_of(treedef: Any, avals: list[Aval], tangent: Any) -> list[Any]:
-    if len(avals) != 1 and any(not is_differentiable(aval.dtype) for aval in avals):
-        # integers take None, which is structure to optree: fill those places before matching
-        filled = tree.flatten_with_none(tangent)
-        if len(filled) == len(avals):
-            return [
-                None if v is None else arguments.matched(tree.flatten(v)[1], v, [aval], "tangents", "argument")[0]
-                for v, aval in zip(filled, avals, strict=True)
-            ]
-    return arguments.matched(treedef, tangent, avals, "tangents", "argument")
+def _tangents_of(primal: Any, treedef: Any, avals: list[Aval], tangent: Any) -> list[Any]:
+    if all(is_differentiable(aval.dtype) for aval in avals):
+        return arguments.matched(treedef, tangent, avals, "tangents", "argument")
+    one = tree.flatten(0.0)[1]
+    return [  # integers take None, which is structure to optree
+        None if v is None else arguments.matched(one, v, [aval], "tangents", "argument")[0]
+        for v, aval in zip(tree.beside(primal, tangent, lambda v: v is None), avals, strict=True)
+    ]
 
 
 def _run(

@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert import errors, tree
 from wengert.avals import Aval, is_differentiable
-from wengert.core import Variable, aval_of
+from wengert.core import Variable, aval_of, no_grad_depth
 from wengert.graph import Leaf, Partials, ReverseTrace, sweep
 from wengert.ops.vector import fit_dtype
 from wengert.transforms import arguments
@@ -112,7 +112,7 @@ class Pullback:
         self.nodes = nodes
         self.parts = parts
         self.calls = 0
-        self.partials: Partials = {}
+        self.partials: dict[int, Partials] = {}  # by depth of no_grad, in which Variables among them are detached
 
     def __call__(self, ct: Any) -> tuple[Any, ...]:
         for aval in self.avals:
@@ -124,5 +124,6 @@ class Pullback:
         cts = arguments.matched(self.treedef, ct, self.avals, "cotangents", "result")
         self.calls += 1
         seeds = [(node, one) for node, one in zip(self.roots, cts, strict=True) if node is not None]
-        found = sweep(seeds, partials=self.partials if self.calls > 1 else None)
+        partials = self.partials.setdefault(no_grad_depth.get(), {}) if self.calls > 1 else None
+        found = sweep(seeds, partials=partials)
         return tuple(arguments.regroup(self.parts, gradients(self.nodes, found, cts)))

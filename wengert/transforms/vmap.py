@@ -93,20 +93,21 @@ def _broadcast_axes(in_axes: Any, args: tuple[Any, ...]) -> list[Any]:
 
 def _prefix_axes(axes: Any, container: Any, name: str) -> list[Any]:
     """One axis per leaf of `container`: `axes` is a single entry, or a container of entries."""
-    leaves, treedef = tree.flatten(container)
-    if axes is None or (hasattr(type(axes), "__index__") and not isinstance(axes, bool)):
-        return [axes] * len(leaves)
-    given = tree.flatten_with_none(axes)
-    if len(given) == len(leaves) and all(axis is None or hasattr(type(axis), "__index__") for axis in given):
-        return given
-    if isinstance(axes, tuple | list) and isinstance(container, tuple | list) and len(axes) == len(container):
-        return [axis for part, sub in zip(axes, container, strict=True) for axis in _prefix_axes(part, sub, name)]
-    if isinstance(axes, dict) and isinstance(container, dict) and axes.keys() == container.keys():
-        return [axis for key in sorted(container) for axis in _prefix_axes(axes[key], container[key], name)]
-    raise errors.StructureError(
-        f"{name}={axes!r} does not fit the structure {tree.describe(treedef)}. An entry is an integer, None, or a "
-        "container with the same keys and lengths. Give one integer for all, or one entry per array."
-    )
+    try:
+        found = tree.beside(container, axes, _is_axis)
+    except errors.StructureError:
+        found = [axes]
+    if not all(map(_is_axis, found)):
+        raise errors.StructureError(
+            f"{name}={axes!r} does not fit the structure {tree.describe(tree.flatten(container)[1])}. An entry is an "
+            "integer, None, or a container with the same keys and lengths. Give one integer for all, or one entry per "
+            "array."
+        )
+    return found
+
+
+def _is_axis(entry: Any) -> bool:
+    return entry is None or (hasattr(type(entry), "__index__") and not isinstance(entry, bool))
 
 
 def _common_size(leaves: list[Any], axes: list[Any], axis_size: int | None) -> int:
