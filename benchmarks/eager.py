@@ -3,9 +3,10 @@
     python benchmarks/eager.py [--quick] [--json FILE] [--only chain,deep,…]
 
 Each contestant lives in a process of its own, as it does for its users: importing PyTorch makes everything else in the
-same process a tenth slower. First all must agree on values and gradients (relative 1e-10; the exit code is 1 where they do
-not). Then they run in turn, one at a time, so that a change of the machine's mood meets all alike. Shown are medians of
-nine; ratios are medians over the pairs. Peers that are not installed are shown as absent.
+same process a tenth slower. Each has one thread, because on a shared machine threads that wait for one another measure
+the neighbours. First all must agree on values and gradients (relative 1e-10; the exit code is 1 where they do not). Then
+they run in turn, one at a time, so that a change of the machine's mood meets all alike. Shown are medians of nine; ratios
+are medians over the pairs. Peers that are not installed are shown as absent.
 
 Wall-clock time is what a user waits. CPU time stands beside it because these machines are shared: where wall-clock time
 exceeds it, somebody else was running, and it is CPU time that the goal is held against.
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -34,6 +36,13 @@ import numpy as np
 REPETITIONS = 9
 AGREEMENT = 1e-10
 SAMPLE = 1000  # elements of a large gradient that are compared
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "JAX_PLATFORMS": "cpu",
+}
 
 Lap = Callable[[str], None]
 Function = Callable[..., Any]  # (xp, *inputs) → one number or an array; xp is NumPy, or what a peer has in its place
@@ -154,7 +163,7 @@ def make_network(batch: int) -> Program:
     widths = (784, 256, 128, 10)
     data, targets = rng.standard_normal((batch, 784)), np.eye(10)[rng.integers(0, 10, batch)]
     weights: list[Any] = []
-    for m, n in zip(widths, widths[1:], strict=False):
+    for m, n in itertools.pairwise(widths):
         weights += [rng.standard_normal((m, n)) / np.sqrt(m), np.zeros(n)]
     return Program(
         network,
@@ -281,7 +290,6 @@ class MyGrad(Contestant):
 
 class Jax(Contestant):
     def __init__(self) -> None:
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
         self.jax = importlib.import_module("jax")
         self.jax.config.update("jax_enable_x64", True)
         self.xp = importlib.import_module("jax.numpy")
@@ -352,7 +360,7 @@ def timed(run: Callable[[Lap], Any]) -> Parts:
 
 
 def work(name: str) -> None:
-    """Answer requests, one JSON object a line: [program, size, times] → times of the parts, [program, size, 0] → results."""
+    """Answer requests, a line of JSON each: [program, size, times] → times of the parts; with 0 times, the results."""
     try:
         contestant = CONTESTANTS[name]()
     except ImportError:
@@ -427,7 +435,7 @@ FRESH: dict[str, Callable[[str, int], dict[str, float]]] = {"deep": deep, "leak"
 def fresh(what: str, name: str, n: int) -> dict[str, Any]:
     """Run `deep` or `leak` in a process of its own; {"error": …} where that fails."""
     command = [sys.executable, __file__, "--fresh", what, name, str(n)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=ONE_THREAD | os.environ)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         return {"error": lines[-1][:40] if lines else f"exit code {done.returncode}"}
@@ -442,8 +450,14 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         command = [sys.executable, __file__, "--worker", name]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=ONE_THREAD | os.environ,
+            text=True,
+        )
 
     def read(self) -> Any:
         line = self.process.stdout.readline()  # type: ignore[union-attr]
@@ -506,7 +520,7 @@ class Benchmark:
 
     def compare(self, what: str, results: dict[str, Any]) -> None:
         (first, (value, gradients)), *others = results.items()
-        worst = 0.0
+        worst, whose = 0.0, ""
         for name, (other_value, other_gradients) in others:
             pairs = [(value, other_value)]
             if other_gradients is not None:
@@ -514,11 +528,12 @@ class Benchmark:
             for one, other in pairs:
                 one, other = np.asarray(one), np.asarray(other)
                 error = float(np.max(np.abs(one - other)) / (np.max(np.abs(one)) or 1.0))
-                worst = max(worst, error)
+                if error > worst:
+                    worst, whose = error, f" ({name})"
                 if not error <= AGREEMENT:
                     self.disagreements.append(f"{what}: {name} differs from {first} by {error:.1e}")
         if others:
-            self.console.print(f"  {what}: {len(results)} agree, largest relative difference {worst:.1e}")
+            self.console.print(f"  {what}: {len(results)} agree, largest relative difference {worst:.1e}{whose}")
 
     def compete(self, program: str, sizes: dict[str, int], repetitions: int, times: int = 1) -> dict[str, Laps]:
         """Run each contestant at its size in turn, `repetitions` times, after one round that is not counted."""
@@ -758,8 +773,8 @@ def contention(b: Benchmark) -> Iterator[None]:
     load = os.getloadavg()
     b.console.print(
         f"{time.perf_counter() - wall:.0f} s; load average now {load[0]:.1f}, {load[1]:.1f} over 5 minutes, on "
-        f"{os.cpu_count()} processors. Beyond 1, other jobs were running, and they slow even what CPU time counts where two "
-        "processors share a core: then compare with “no derivative” and “by hand” of the same table."
+        f"{os.cpu_count()} processors. Beyond 1, other jobs were running. Where two processors share a core they slow even "
+        "what CPU time counts: then compare with “no derivative” and “by hand” of the same table."
     )
 
 

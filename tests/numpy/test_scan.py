@@ -44,7 +44,7 @@ def seeded(monkeypatch):
 
 def directional(f: Any, x: Any, v: Any) -> Any:
     """Five-point difference of f at x along v."""
-    h = 1e-3
+    h = 4e-4
     return (f(x - 2 * h * v) - 8 * f(x - h * v) + 8 * f(x + h * v) - f(x + 2 * h * v)) / (12 * h)
 
 
