@@ -4,9 +4,9 @@
 
 Each contestant lives in a process of its own, as it does for its users: importing PyTorch makes everything else in the
 same process a tenth slower. Each has one thread, because on a shared machine threads that wait for one another measure
-the neighbours. First all must agree on values and gradients (relative 1e-10; the exit code is 1 where they do not). Then
-they run in turn, one at a time, so that a change of the machine's mood meets all alike. Shown are medians of nine; ratios
-are medians over the pairs. Peers that are not installed are shown as absent.
+the neighbours. First all must agree on values and gradients (relative 1e-10; the exit code is 1 where they do not).
+Then they run in turn, one at a time, so that a change of the machine's mood meets all alike. Shown are medians of nine;
+ratios are medians over the pairs. Peers that are not installed are shown as absent.
 
 Wall-clock time is what a user waits. CPU time stands beside it because these machines are shared: where wall-clock time
 exceeds it, somebody else was running, and it is CPU time that the goal is held against.
@@ -28,6 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ def make_chain(operations: int) -> Program:
     return Program(
         lambda xp, x: chain(xp, x, operations),
         [np.array([0.5])],
-        by_hand=lambda inputs, lap: chain_by_hand(*inputs, lap, operations),
+        by_hand=lambda inputs, lap: chain_by_hand(inputs[0], lap, operations),
     )
 
 
@@ -340,6 +341,8 @@ Parts = dict[str, tuple[float, float]]  # "record", "pullback", "total" → seco
 def timed(run: Callable[[Lap], Any]) -> Parts:
     """Times of the parts of a run, and of the whole with all that it frees in the end."""
 
+    parts: Parts = {}
+
     def now() -> tuple[float, float]:
         return time.perf_counter(), time.process_time()
 
@@ -347,13 +350,13 @@ def timed(run: Callable[[Lap], Any]) -> Parts:
         wall, cpu = now()
         return wall - then[0], cpu - then[1]
 
+    begin = last = now()
+
     def lap(name: str) -> None:
         nonlocal last
         parts[name] = since(last)
         last = now()
 
-    parts: Parts = {}
-    begin = last = now()
     run(lap)
     parts["total"] = since(begin)
     return parts
@@ -380,7 +383,7 @@ def work(name: str) -> None:
             answer: Any = [np.sum(value).item(), None if gradients is None else [sample(g) for g in gradients]]
         else:
             gc.collect()  # nobody pays for what was left behind; the collector stays on
-            rows = [timed(lambda lap, p=program: contestant.run(p, lap)) for _ in range(times)]
+            rows = [timed(partial(contestant.run, program)) for _ in range(times)]
             answer = {part: [sum(row[part][k] for row in rows) / times for k in (0, 1)] for part in rows[0]}
         print(json.dumps(answer), flush=True)
 
@@ -618,7 +621,7 @@ def measure_chain(b: Benchmark) -> None:
     for program, what, limit in (("chain", "shape (1,)", 3.0), ("float chain", "a Python float", 5.0)):
         b.agree(program, OPERATIONS, [n for n in CONTESTANTS if n != "no derivative"])
         operations = dict.fromkeys(CONTESTANTS, OPERATIONS) | {"jax": OPERATIONS // 20}  # jax: a twentieth will do
-        laps = b.compete(program, operations, REPETITIONS, times=1 if b.quick else 3)
+        laps = b.compete(program, operations, REPETITIONS, times=3)
         title = f"A chain of {OPERATIONS} operations on {what}"
         b.race(title, laps, operations, "µs/op", "wengert vjp")
         for name in WENGERT:
@@ -773,8 +776,8 @@ def contention(b: Benchmark) -> Iterator[None]:
     load = os.getloadavg()
     b.console.print(
         f"{time.perf_counter() - wall:.0f} s; load average now {load[0]:.1f}, {load[1]:.1f} over 5 minutes, on "
-        f"{os.cpu_count()} processors. Beyond 1, other jobs were running. Where two processors share a core they slow even "
-        "what CPU time counts: then compare with “no derivative” and “by hand” of the same table."
+        f"{os.cpu_count()} processors. Beyond 1, other jobs were running. Where two processors share a core they slow "
+        "even what CPU time counts: then compare with “no derivative” and “by hand” of the same table."
     )
 
 

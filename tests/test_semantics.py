@@ -16,7 +16,7 @@ import scipy.linalg
 import scipy.special
 
 import wengert as wg
-from wengert import graph
+from wengert import residuals
 from wengert.core import REGISTRY
 from wengert.errors import (
     ChangedArrayError,
@@ -614,7 +614,7 @@ def test_17_mutation() -> None:
 
 @pytest.mark.parametrize("x", [X, BIG], ids=["small", "large"])
 def test_18_arrays_that_are_kept_are_copied_or_checked(x: np.ndarray) -> None:
-    assert (x.nbytes > graph.COPY_LIMIT) == (x is BIG)
+    assert (x.nbytes > residuals.COPY_LIMIT) == (x is BIG)
     other = np.cos(x)
 
     def right_or_error(pull: Any, want: Any) -> None:

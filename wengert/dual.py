@@ -8,7 +8,8 @@ import numpy as np
 
 from wengert import core, errors
 from wengert.avals import is_differentiable
-from wengert.core import CONSTRUCTORS, TRACED, Dual, ForwardTrace, aval_of, new_traced
+from wengert.core import CONSTRUCTORS, TRACED, Dual, aval_of, new_traced
+from wengert.forward import ForwardTrace
 from wengert.ops.vector import fit_dtype
 
 OLDEST: Final = -1_000_000  # hand-made Duals are older than anything that a transform makes

@@ -14,7 +14,7 @@ import numpy as np
 from wengert import core, errors, tree
 from wengert.avals import Aval
 from wengert.core import TRACED, Primitive, Symbol, Trace, TracedArray, aval_of, bind, new_traced
-from wengert.graph import Guarded, guard, read, unchanged
+from wengert.residuals import Guarded, guard, read, unchanged
 
 
 class Var:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.graph import read
 from wengert.program import Equation, Literal, Var, WengertList
+from wengert.residuals import read
 
 HEIGHT, LAYER, GAP, MARGIN = 42.0, 86.0, 22.0, 16.0  # a node, from layer to layer, between nodes, around the drawing
 CHARACTER = 7.4  # the width of one at 12px in a monospaced font, rounded up

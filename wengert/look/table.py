@@ -13,8 +13,8 @@ from rich.text import Text
 from wengert import errors, tree
 from wengert.avals import Aval, is_differentiable
 from wengert.core import bind
-from wengert.graph import read
 from wengert.program import Literal, Var, WengertList, expression
+from wengert.residuals import read
 from wengert.transforms.jvp import jvp
 from wengert.transforms.trace import trace
 from wengert.transforms.vjp import vjp

@@ -86,7 +86,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     weights = as_array(weights)
     if shape_of(weights) != np.shape(places):
         raise ValueError("The weights and list don't have the same length.")
-    return scatter(weights.astype(np.float64), index=(np.asarray(places),), shape=counts.shape)
+    return scatter(weights.astype(np.float64), index=(np.array(places),), shape=counts.shape)  # owned
 
 
 @implements(np.isin)

@@ -13,7 +13,6 @@ import numpy as np
 from wengert import program
 from wengert.avals import Aval, Shape, promotable
 from wengert.core import aval_of, register
-from wengert.graph import Guarded, read
 from wengert.ops.vector import (
     BatchRule,
     Linear,
@@ -30,6 +29,7 @@ from wengert.ops.vector import (
     scale_plain,
     sum_to,
 )
+from wengert.residuals import Guarded, read
 
 UNTRACED: Final = frozenset({np.ndarray, float, int, np.float64, np.float32})
 Partial = Callable[..., Any] | int | None

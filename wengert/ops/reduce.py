@@ -14,7 +14,6 @@ import numpy as np
 
 from wengert.avals import Aval, Shape
 from wengert.core import OUT, Primitive, aval_of, bind, is_traced, register
-from wengert.graph import read
 from wengert.ops.kinds import Discrete
 from wengert.ops.scan import accumulate, cumprod, products_before, step_partials
 from wengert.ops.vector import (
@@ -30,6 +29,7 @@ from wengert.ops.vector import (
     scale,
     trailing,
 )
+from wengert.residuals import read
 
 Axes = tuple[int, ...]
 Partial = Callable[..., Any] | int | None

@@ -14,7 +14,7 @@ from numpy import ndarray
 from wengert import errors
 from wengert.avals import Aval, Shape, match_scalar, result_dtype
 from wengert.core import OUT, TRACED, Primitive, aval_of, bind, register
-from wengert.graph import read
+from wengert.residuals import read
 
 
 def positional(function: Callable[..., Any]) -> tuple[str, ...]:

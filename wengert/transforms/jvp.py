@@ -9,7 +9,8 @@ import numpy as np
 
 from wengert import core, errors, program, tree
 from wengert.avals import Aval, is_differentiable, tangent_aval
-from wengert.core import FLOAT_ERRORS, IGNORED, Dual, ForwardTrace, aval_of, new_traced
+from wengert.core import FLOAT_ERRORS, IGNORED, Dual, aval_of, new_traced
+from wengert.forward import ForwardTrace
 from wengert.transforms import arguments
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from wengert import core, errors, tree
-from wengert.core import Batch, BatchTrace, aval_of, new_traced
+from wengert.batch import BatchTrace
+from wengert.core import Batch, aval_of, new_traced
 from wengert.ops.vector import broadcast_to
 from wengert.transforms import arguments
 from wengert.transforms.arguments import Transformed
