@@ -819,3 +819,15 @@ def test_24_the_cycle_of_create_graph() -> None:
     wg.zero_grads(x)
     assert x.grad is None
     assert multiply.name == "multiply"
+
+
+def test_14_one_array_passed_twice_is_two_arguments() -> None:
+    def f(a: Any, b: Any) -> Any:
+        a += 1.0
+        return np.sum(a * b)
+
+    x = np.array([1.0, 2.0])
+    da, db = wg.grad(f, argnums=(0, 1))(x, x)
+    np.testing.assert_array_equal(da, [1.0, 2.0])
+    np.testing.assert_array_equal(db, [2.0, 3.0])
+    np.testing.assert_array_equal(x, [1.0, 2.0])

@@ -357,9 +357,11 @@ def depends_on(value: Any, trace: Trace) -> bool:
 
 
 def check_not_newer(value: Any, trace: Trace) -> None:
-    """Raise unless `value` is plain or belongs to a trace older than `trace`, which is about to wrap or return it."""
-    if type(value) in TRACED and value._trace is not trace and value._trace.order > trace.order:
-        raise errors.escaping_output(value._trace.what)
+    """Raise unless `value` is plain or of an open trace older than `trace`, which is about to wrap or return it."""
+    if type(value) in TRACED and value._trace is not trace:
+        if value._trace.order > trace.order:
+            raise errors.escaping_output(value._trace.what)
+        value._trace.check_open()
 
 
 # ------------------------------------------------------------------------------------------------------- mutation

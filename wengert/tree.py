@@ -10,7 +10,16 @@ from typing import Any
 from wengert.errors import StructureError
 
 ATOMS: set[type] = set()  # types that are single leaves for certain; core adds its own. They skip optree altogether.
-_LEAF = object()
+
+
+class _Leaf:
+    """The structure of a lone array."""
+
+    def __reduce__(self) -> str:
+        return "_LEAF"  # there is one, also after pickling
+
+
+_LEAF = _Leaf()
 _registered: set[type] = set()
 _SEQUENCES, _MAPPINGS = (list, tuple, deque), (dict, OrderedDict, defaultdict)  # what optree looks into by itself
 
