@@ -23,6 +23,7 @@ UFUNCS.update(
     }
 )
 del UFUNCS[np.absolute], UFUNCS[np.sign]  # these depend on the dtype
+UFUNCS[np.degrees], UFUNCS[np.radians] = UFUNCS[np.rad2deg], UFUNCS[np.deg2rad]  # the same by other names
 
 CHOSEN: Final[dict[np.ufunc, Callable[..., Any]]] = {}  # ufuncs whose primitive is chosen at the call
 METHODS: Final[dict[str, Callable[..., Any]]] = {}  # "reduce", "accumulate", …: (ufunc, *inputs, **kwargs)
