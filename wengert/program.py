@@ -13,7 +13,18 @@ import numpy as np
 
 from wengert import core, errors, tree
 from wengert.avals import Aval
-from wengert.core import TRACED, Primitive, Symbol, Trace, TracedArray, aval_of, bind, new_traced
+from wengert.core import (
+    FLOAT_ERRORS,
+    IGNORED,
+    TRACED,
+    Primitive,
+    Symbol,
+    Trace,
+    TracedArray,
+    aval_of,
+    bind,
+    new_traced,
+)
 from wengert.residuals import Guarded, guard, read, unchanged
 
 
@@ -45,17 +56,23 @@ class Literal:
 
 
 class Equation:
-    """One line: `outputs = primitive(inputs, **params)`."""
+    """One line: `outputs = primitive(inputs, **params)`; `quiet` where a derivative rule wrote it, not the user."""
 
-    __slots__ = ("inputs", "outputs", "params", "primitive")
+    __slots__ = ("inputs", "outputs", "params", "primitive", "quiet")
 
     def __init__(
-        self, primitive: Primitive, inputs: Sequence[Var | Literal], params: dict[str, Any], outputs: Sequence[Var]
+        self,
+        primitive: Primitive,
+        inputs: Sequence[Var | Literal],
+        params: dict[str, Any],
+        outputs: Sequence[Var],
+        quiet: bool = False,
     ) -> None:
         self.primitive = primitive
         self.inputs = list(inputs)
         self.params = params
         self.outputs = list(outputs)
+        self.quiet = quiet
 
     def __repr__(self) -> str:
         return f"{', '.join(var.name for var in self.outputs)} = {expression(self)}"
@@ -202,12 +219,24 @@ def evaluate(program: WengertList, leaves: Sequence[Any]) -> list[Any]:
     env: dict[Var, Any] = {var: read(value) for var, value in program.constants}
     env.update(zip(program.inputs, leaves, strict=True))
     for eqn in program.equations:
-        out = bind(eqn.primitive, *(_lookup(env, atom) for atom in eqn.inputs), **eqn.params)
+        out = run(eqn, [_lookup(env, atom) for atom in eqn.inputs])
         if eqn.primitive.multiple:
             env.update(zip(eqn.outputs, out, strict=True))
         else:
             env[eqn.outputs[0]] = out
     return [_lookup(env, atom) for atom in program.outputs]
+
+
+def run(eqn: Equation, values: Sequence[Any]) -> Any:
+    """Carry out one line. The arithmetic of derivative rules does not warn in the user's name, here as elsewhere."""
+    if not eqn.quiet:
+        return bind(eqn.primitive, *values, **eqn.params)
+    users = FLOAT_ERRORS.get()
+    try:
+        FLOAT_ERRORS.set(IGNORED)
+        return bind(eqn.primitive, *values, **eqn.params)
+    finally:
+        FLOAT_ERRORS.set(users)
 
 
 def _lookup(env: dict[Var, Any], atom: Var | Literal) -> Any:
@@ -256,7 +285,7 @@ def _known_values(program: WengertList, linear: set[Var], constants: dict[Var, A
     env = {var: read(value) for var, value in constants.items()}
     for eqn in program.equations:
         if eqn.outputs[0] not in linear:
-            out = bind(eqn.primitive, *(_lookup(env, atom) for atom in eqn.inputs), **eqn.params)
+            out = run(eqn, [_lookup(env, atom) for atom in eqn.inputs])
             env.update(zip(eqn.outputs, out if eqn.primitive.multiple else (out,), strict=True))
     return env
 
@@ -328,7 +357,8 @@ class StageTrace(Trace):
             self._count += 1
             example = out[k] if primitive.multiple and out is not None else out
             outputs.append(Var(f"v{self._count}", aval, example))
-        self.program.equations.append(Equation(primitive, atoms, params, outputs))
+        quiet = FLOAT_ERRORS.get() is IGNORED
+        self.program.equations.append(Equation(primitive, atoms, params, outputs, quiet))
         symbols = [new_traced(Symbol, self, var.example, var) for var in outputs]
         return tuple(symbols) if primitive.multiple else symbols[0]
 
@@ -388,6 +418,6 @@ def stage(
 
 
 __all__ = [
-    "Equation", "Guarded", "Literal", "StageTrace", "Var", "WengertList", "check", "evaluate", "expression", "show",
-    "stage", "transpose",
+    "Equation", "Guarded", "Literal", "StageTrace", "Var", "WengertList", "check", "evaluate", "expression", "run",
+    "show", "stage", "transpose",
 ]  # fmt: skip

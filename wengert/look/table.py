@@ -12,8 +12,7 @@ from rich.text import Text
 
 from wengert import errors, tree
 from wengert.avals import Aval, is_differentiable
-from wengert.core import bind
-from wengert.program import Literal, Var, WengertList, expression
+from wengert.program import Literal, Var, WengertList, expression, run
 from wengert.residuals import read
 from wengert.transforms.jvp import jvp
 from wengert.transforms.trace import trace
@@ -121,7 +120,7 @@ def _evaluate_nudged(program: WengertList, nudges: dict[Var, Any]) -> dict[Var, 
         define(var, read(value))
     for eqn in program.equations:
         values = [atom.value if isinstance(atom, Literal) else env[atom] for atom in eqn.inputs]
-        out = bind(eqn.primitive, *values, **eqn.params)
+        out = run(eqn, values)
         for var, value in zip(eqn.outputs, out if eqn.primitive.multiple else (out,), strict=True):
             define(var, value)
     return env

@@ -9,6 +9,7 @@ import numpy as np
 
 from wengert.avals import Aval, Shape
 from wengert.core import Primitive, aval_of, bind
+from wengert.ops import gathering
 from wengert.ops.gathering import SLOT, along, scatter_at
 from wengert.ops.kinds import Discrete, General
 from wengert.ops.vector import looped, scale, trailing
@@ -150,7 +151,7 @@ def _slopes(x: Any, xp: Any, fp: Any) -> Any:
     """The slope at each x, 0 outside."""
     rises = np.divide(fp[1:] - fp[:-1], xp[1:] - xp[:-1])
     outside = np.logical_or(np.less(x, xp[0]), np.greater(x, xp[-1]))
-    return np.where(outside, 0.0, np.take(rises, _segments(x, xp)))
+    return np.where(outside, 0.0, gathering.read(rises, (_segments(x, xp),)))
 
 
 def _push_x(x_dot: Any, x: Any, xp: Any, fp: Any) -> Any:
@@ -171,7 +172,7 @@ def _pull_fp(ct: Any, into: Aval, x: Any, xp: Any) -> Any:
     if into.shape == (1,):
         return np.sum(ct, keepdims=True)
     left = _segments(x, xp)
-    below, above = np.take(xp, left), np.take(xp, left + 1)
+    below, above = gathering.read(xp, (left,)), gathering.read(xp, (left + 1,))
     share = np.clip(np.divide(x - below, above - below), 0.0, 1.0)
     right_bar = scale(ct, share)
     places = np.expand_dims(np.concatenate([left, left + 1]), 0)
