@@ -161,6 +161,20 @@ def test_check_grads_finds_what_is_wrong():
             check_grads(wrong, (0.3,), order=1, modes=modes)
 
 
+def test_the_complex_step_finds_what_differences_cannot():
+    def off(x):  # the derivative is wrong by one part in 10¹⁰, but the value, and so every difference, is right
+        y = np.exp(x)
+        return y + 1e-10 * (y - wg.stop_gradient(y))
+
+    with pytest.raises(AssertionError, match="complex step"):
+        check_grads(off, (0.3,), order=1, modes=("fwd",))
+
+
+def test_the_complex_step_leaves_functions_alone_that_are_not_analytic():
+    check_grads(lambda x: np.abs(x) * np.maximum(x, 0.1), (np.array([0.5, -2.0]),))
+    check_grads(lambda x: np.hypot(x, 2.0) + np.linalg.norm(x), (np.array([0.5, -2.0]),))
+
+
 def test_check_grads_finds_a_gradient_that_is_zero():
     with pytest.raises(AssertionError):
         check_grads(lambda x: wg.stop_gradient(x) ** 2, (1.5,), order=1)

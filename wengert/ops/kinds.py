@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from wengert import program
-from wengert.avals import Aval, Shape, promotable
+from wengert.avals import WEAK, Aval, Shape, promotable
 from wengert.core import aval_of, register
 from wengert.ops.vector import (
     BatchRule,
@@ -83,6 +83,8 @@ class Elementwise(RulesByName):
 
     def residual(self, value: Any, out: Any) -> Any:
         """Integers in the dtype of the result: the reciprocal of an int8 would be a float16."""
+        if type(value) in WEAK:
+            return value
         aval, out_dtype = aval_of(value), aval_of(out).dtype
         if aval.dtype.kind in "iub" and not aval.weak and out_dtype.kind in "fc":
             return value.astype(real_dtype(out_dtype))
