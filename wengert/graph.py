@@ -405,6 +405,7 @@ def run_hooks(hooks: Hooks, ct: Any) -> Any:
     for hook in list(hooks.functions):
         replaced = hook(gradient)
         if replaced is not None:
+            replaced = core.as_operand(replaced)
             expected, got = aval_of(ct), aval_of(replaced)
             if expected.shape != got.shape or expected.dtype != got.dtype:
                 raise errors.RuleError(
@@ -412,7 +413,7 @@ def run_hooks(hooks: Hooks, ct: Any) -> Any:
                     f"{expected.shape} and dtype {expected.dtype}. The sweep goes on with what it returns. Return an "
                     "array like the argument, or None to leave it unchanged."
                 )
-            gradient = replaced
+            gradient = np.array(replaced) if type(replaced) is ndarray else replaced  # hooks may keep it and change it
             ct = np.conjugate(gradient) if is_complex else gradient
     if hooks.retain:
         hooks.grad = +gradient if hooks.grad is None else hooks.grad + gradient

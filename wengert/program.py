@@ -155,7 +155,7 @@ class WengertList:
                     "list holds the shapes that it was traced with. Trace the function again with arguments of this "
                     "shape."
                 )
-        taken = {id(leaf) for leaf in leaves} | {id(read(value)) for _, value in self.constants}
+        taken = {id(leaf) for leaf in leaves} | held(self)
         return tree.unflatten(self.out_tree, [core.owned(result, taken) for result in evaluate(self, leaves)])
 
     def check(self) -> None:
@@ -237,6 +237,11 @@ def run(eqn: Equation, values: Sequence[Any]) -> Any:
         return bind(eqn.primitive, *values, **eqn.params)
     finally:
         FLOAT_ERRORS.set(users)
+
+
+def held(program: WengertList) -> set[int]:
+    """The ids of the arrays that a list holds, which it may have as outputs and must not hand out."""
+    return {id(value.array if type(value) is Guarded else value) for _, value in program.constants}
 
 
 def _lookup(env: dict[Var, Any], atom: Var | Literal) -> Any:
@@ -418,6 +423,6 @@ def stage(
 
 
 __all__ = [
-    "Equation", "Guarded", "Literal", "StageTrace", "Var", "WengertList", "check", "evaluate", "expression", "run",
-    "show", "stage", "transpose",
+    "Equation", "Guarded", "Literal", "StageTrace", "Var", "WengertList", "check", "evaluate", "expression", "held",
+    "run", "show", "stage", "transpose",
 ]  # fmt: skip

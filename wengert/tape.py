@@ -85,9 +85,10 @@ def _data(self: Variable) -> Any:
     That of a leaf may be changed in place or assigned (as an optimiser does); a pullback that still needs the old value
     has its own copy, or raises ChangedArrayError. That of a result is read-only.
     """
+    _refuse_inside_transforms(self)
     value = _current(self)._value
     if type(value) is not np.ndarray:
-        return core.concrete(value)
+        return value
     if type(self._info) is Leaf or self._info is None:
         if type(self._info) is Leaf and not self._info.exposed:
             self._value = value = np.array(value)  # earlier residuals keep the array that nobody else can reach
@@ -100,9 +101,22 @@ def _data(self: Variable) -> Any:
     return value
 
 
+def _refuse_inside_transforms(self: Variable) -> None:
+    if self._trace is not EAGER:
+        raise errors.conversion(
+            ".data", "Use x itself, or wengert.stop_gradient(x) where its value is meant as a constant."
+        )
+
+
 def _set_data(self: Variable, data: Any) -> None:
     if type(data) in TRACED:
         raise errors.write_into_plain("Assigning to .data")
+    _refuse_inside_transforms(self)
+    if self._info is not None and type(self._info) is not Leaf:
+        raise errors.ArgumentError(
+            ".data of a result was assigned. The graph knows how this value was computed, so its gradients would "
+            "belong to another one. Assign to the leaves, or make a new Variable."
+        )
     old = self.aval
     new = np.array(core.as_operand(data))
     if new.shape != old.shape:

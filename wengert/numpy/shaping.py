@@ -255,6 +255,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
         if type(x) not in TRACED:
             results.append(np.broadcast_to(x, shape))
         else:
+            x = np.reshape(x, ()) if x.aval.scalar else x
             results.append(x if x.shape == shape else _broadcast(x, shape, None))
     return tuple(results)
 

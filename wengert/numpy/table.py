@@ -117,7 +117,12 @@ def as_array(value: Any) -> Any:
     """A traced array as it is; anything else as NumPy would take it (traced values in sequences are stacked)."""
     if type(value) in TRACED:
         return value
-    return np.asarray(value) if type(value) in core.PLAIN else core.as_operand(value)
+    if type(value) not in core.PLAIN:
+        return core.as_operand(value)
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise errors.operand(f"Python integer beyond 64 bits ({value})")
+    return array
 
 
 def shape_of(value: Any) -> tuple[int, ...]:

@@ -64,9 +64,8 @@ def _power_in_base(x: Any, y: Any) -> Any:
 
 def _power_in_exponent(x: Any, y: Any, out: Any) -> Any:
     # 0**y is 0 on the right of y = 0; without the guard, a second reverse sweep pulls log 0 = −inf into that 0
-    x = float(x) if type(x) is int else x  # where takes no int beyond int64
-    p = scale(out, np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), 1, x)))
-    return fit_dtype(p, aval_of(out))  # log of a Python number is float64
+    x = fit_dtype(x, aval_of(out))  # the log of a negative number may be complex, that of a Python number float32
+    return scale(out, np.log(np.where(np.equal(x, 0) & np.greater_equal(y, 0), np.ones_like(x), x)))
 
 
 power = Elementwise(np.power, _power_in_base, _power_in_exponent, domain=((0.5, 2), (-2, 3)), tags="complex")

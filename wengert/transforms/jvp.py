@@ -161,7 +161,7 @@ class Linearized:
 
     def push(self, leaves: Sequence[Any]) -> list[Any]:
         """Flat pushforward."""
-        taken = {id(leaf) for leaf in leaves}
+        taken = {id(leaf) for leaf in leaves} | program.held(self.program)
         users = FLOAT_ERRORS.get()
         try:
             FLOAT_ERRORS.set(IGNORED)  # the rules' own arithmetic must not warn in the user's name
