@@ -228,7 +228,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
         np.pad(np.zeros(1), 1, mode, **kwargs)  # NumPy's own error
         raise errors.unsupported_keyword("numpy.pad", ", ".join(kwargs))
     if mode != "linear_ramp" and not core.contains_traced(values):
-        background = np.pad(np.zeros(shape_of(array), dtype_of(array)), widths, "constant", constant_values=values)
+        blank = np.zeros(shape_of(array), dtype_of(array))
+        background = np.pad(blank, widths or 0, "constant", constant_values=values)  # no widths for a 0-d array
         inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, shape_of(array), strict=True))
         return setitem(background, array, index=inside or (...,))
     pairs = np.broadcast_to(as_array(values), (ndim_of(array), 2))
