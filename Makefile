@@ -13,10 +13,10 @@ ENVIRONMENT := $(READY) $(if $(filter yes,$(PEERS)),$(PEERS_READY))
 help:
 	@echo "make tour    see what wengert does: five ways to a derivative, a Wengert list, a network that learns"
 	@echo "make test    lint, types, room order and tests"
-	@echo "make bench   time and check the engine beside its peers"
+	@echo "make bench   time and check the engine and the compiler beside their peers"
 	@echo "make hooks   run the checks before each commit (pre-commit)"
 	@echo "make clean   remove .venv and caches"
-	@echo "PEERS=no     do not install PyTorch, JAX, autograd and MyGrad to compare with"
+	@echo "PEERS=no     do not install PyTorch, JAX, autograd, MyGrad, CasADi and Numba to compare with"
 
 tour: $(READY)
 	@$(VENV)/bin/wengert tour $(ARGS)
@@ -37,6 +37,7 @@ rooms: $(READY)
 
 bench: $(ENVIRONMENT)
 	$(VENV)/bin/python benchmarks/eager.py
+	$(VENV)/bin/python benchmarks/compiled.py --curves --json bench.json --plot bench.png $(ARGS)
 
 hooks: $(READY)
 	$(RUN) pre_commit install
@@ -56,7 +57,7 @@ $(READY): pyproject.toml
 
 # Peers are there to compare with; without them wengert and its tests run all the same.
 $(PEERS_READY): $(READY)
-	@echo "Adding PyTorch, JAX, autograd and MyGrad to compare with: 1 GB or more (PEERS=no leaves them out) …"
-	@$(RUN) pip install --quiet --group peers || \
-	  echo "NOTE: PyTorch, JAX, autograd and MyGrad could not all be installed here; what compares with them is skipped." >&2
+	@echo "Adding PyTorch, JAX, autograd, MyGrad, CasADi and Numba to compare with: 1 GB or more (PEERS=no leaves them out) …"
+	@$(RUN) pip install --quiet --group peers --group bench || \
+	  echo "NOTE: not all systems to compare with could be installed here; what compares with them is skipped." >&2
 	@touch $@

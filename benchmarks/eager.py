@@ -15,35 +15,28 @@ exceeds it, somebody else was running, and it is CPU time that the goal is held 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import importlib
 import itertools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import imports
+from benchmarks.common import ONE_THREAD, Worker, contention, environment, new_table
+
 REPETITIONS = 9
 AGREEMENT = 1e-10
 SAMPLE = 1000  # elements of a large gradient that are compared
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "JAX_PLATFORMS": "cpu",
-}
 
 Lap = Callable[[str], None]
 Function = Callable[..., Any]  # (xp, *inputs) → one number or an array; xp is NumPy, or what a peer has in its place
@@ -448,32 +441,6 @@ def fresh(what: str, name: str, n: int) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------- the one that asks them
 
 
-class Worker:
-    """A contestant's process, which waits for what it is asked."""
-
-    def __init__(self, name: str) -> None:
-        command = [sys.executable, __file__, "--worker", name]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=ONE_THREAD | os.environ,
-            text=True,
-        )
-
-    def read(self) -> Any:
-        line = self.process.stdout.readline()  # type: ignore[union-attr]
-        if not line:
-            raise RuntimeError("the contestant's process ended")
-        return json.loads(line)
-
-    def ask(self, *request: Any) -> Any:
-        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
-        self.process.stdin.flush()  # type: ignore[union-attr]
-        return self.read()
-
-
 class Laps:
     """All repetitions of one contestant."""
 
@@ -490,15 +457,6 @@ class Laps:
         return statistics.median(a / b for a, b in zip(self.wall(), to.wall(), strict=True))
 
 
-def new_table(title: str, *headings: str) -> Any:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for k, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if k else "left")
-    return table
-
-
 class Benchmark:
     """The workers, the tables for people, the figures for `--json`, and whether all agreed."""
 
@@ -510,7 +468,8 @@ class Benchmark:
         self.figures: dict[str, Any] = {}
         self.goals: list[dict[str, Any]] = []
         self.disagreements: list[str] = []
-        self.workers = {name: Worker(name) for name in CONTESTANTS}
+        command = [sys.executable, __file__, "--worker"]
+        self.workers = {name: Worker([*command, name], ONE_THREAD) for name in CONTESTANTS}
         self.absent = {name for name, worker in self.workers.items() if worker.read() == "absent"}
 
     def present(self, *names: str) -> list[str]:
@@ -518,7 +477,7 @@ class Benchmark:
 
     def agree(self, program: str, size: int, names: Sequence[str]) -> None:
         """Compare values and gradients with those of the first; the largest relative difference is shown."""
-        results = {name: self.workers[name].ask(program, size, 0) for name in self.present(*names)}
+        results = {name: self.workers[name].ask([program, size, 0]) for name in self.present(*names)}
         self.compare(f"{program}, {size:,}", results)
 
     def compare(self, what: str, results: dict[str, Any]) -> None:
@@ -545,7 +504,7 @@ class Benchmark:
         for repetition in range(repetitions + 1):
             for k in range(len(names)):
                 name = names[(k + repetition) % len(names)]
-                parts = self.workers[name].ask(program, sizes[name], times)
+                parts = self.workers[name].ask([program, sizes[name], times])
                 if repetition:
                     laps[name].rows.append({part: (wall, cpu) for part, (wall, cpu) in parts.items()})
         return laps
@@ -694,19 +653,7 @@ def measure_large(b: Benchmark) -> None:
 
 def measure_import(b: Benchmark) -> None:
     """(f) `import x` after `import numpy`, in fresh processes; the round that does not count compiles the bytecode."""
-    code = (
-        "import time, numpy; w, c = time.perf_counter(), time.process_time(); import {0}; "
-        "print(time.perf_counter() - w, time.process_time() - c)"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    names = ("wengert", *b.present(*PEERS))
-    laps: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
-    for repetition in range((5 if b.quick else 15) + 1):
-        for name in names:
-            command = [sys.executable, "-c", code.format(name)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            if repetition:
-                laps[name].append(tuple(map(float, done.stdout.split())))
+    laps = imports.times(("wengert", *b.present(*PEERS)), 5 if b.quick else 15)
     table = new_table("Import, beyond that of NumPy", "", "ms", "spread", "CPU ms")
     figures = {}
     for name, rows in laps.items():
@@ -759,28 +706,6 @@ MEASURES: dict[str, Callable[[Benchmark], None]] = {
 # --------------------------------------------------------------------------------------------------------------- main
 
 
-def environment() -> dict[str, Any]:
-    versions = {}
-    for name in ("numpy", "wengert", *PEERS):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "processors": os.cpu_count()}
-    return machine | {"load": os.getloadavg(), "versions": versions}
-
-
-@contextlib.contextmanager
-def contention(b: Benchmark) -> Iterator[None]:
-    """Say in the end how busy the machine was."""
-    wall = time.perf_counter()
-    yield
-    load = os.getloadavg()
-    b.console.print(
-        f"{time.perf_counter() - wall:.0f} s; load average now {load[0]:.1f}, {load[1]:.1f} over 5 minutes, on "
-        f"{os.cpu_count()} processors. Beyond 1, other jobs were running. Where two processors share a core they slow "
-        "even what CPU time counts: then compare with “no derivative” and “by hand” of the same table."
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repetitions")
@@ -799,11 +724,15 @@ def main() -> int:
     wanted = options.only.split(",")
     if not set(wanted) <= MEASURES.keys():
         parser.error(f"--only takes names of {', '.join(MEASURES)}")
-    here = environment()
+    here = environment(PEERS)
     b = Benchmark(options.quick)
     with_versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     b.console.print(f"Python {here['python']}, {with_versions}; load average {here['load'][0]:.1f}")
-    with contention(b):
+    advice = (
+        "Beyond 1, other jobs were running. Where two processors share a core they slow even what CPU time counts: "
+        "then compare with “no derivative” and “by hand” of the same table."
+    )
+    with contention(b.console, advice):
         for name in wanted:
             MEASURES[name](b)
     code = b.finish()

@@ -1,6 +1,8 @@
 """wengert differentiates ordinary NumPy programs: forward, reverse, nested to any depth, exact to rounding."""
 
 from wengert import dual, errors, numpy, testing  # noqa: F401  (dual is what makes a Dual by hand)
+from wengert.compile.jit import jit
+from wengert.control import cond, fori_loop, map, scan, switch, while_loop
 from wengert.core import Batch, Dual, Symbol, Variable
 from wengert.ops.elementwise import stop_gradient
 from wengert.program import WengertList
@@ -15,7 +17,8 @@ from wengert.transforms.vmap import vmap
 __version__ = "0.1.0"
 
 __all__ = [
-    "Batch", "Dual", "Symbol", "Variable", "WengertList", "clip_grad_norm", "derivative", "elementwise_grad", "errors",
-    "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize", "no_grad", "numpy", "parameters",
-    "stop_gradient", "testing", "trace", "value_and_grad", "vjp", "vmap", "zero_grads",
+    "Batch", "Dual", "Symbol", "Variable", "WengertList", "clip_grad_norm", "cond", "derivative", "elementwise_grad",
+    "errors", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "map",
+    "no_grad", "numpy", "parameters", "scan", "stop_gradient", "switch", "testing", "trace", "value_and_grad", "vjp",
+    "vmap", "while_loop", "zero_grads",
 ]  # fmt: skip

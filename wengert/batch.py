@@ -27,6 +27,8 @@ class BatchTrace(Trace):
         mapped = [type(arg) is Batch and arg._trace is self for arg in args]
         values = [arg._value if is_mapped else arg for arg, is_mapped in zip(args, mapped, strict=True)]
         out = primitive.batch(self.size, values, mapped, params)
+        if primitive.composite:  # what no member differs in, such as the counter of a loop, stays as it is
+            return tuple(new_traced(Batch, self, y, True) if differs else y for y, differs in zip(*out, strict=True))
         scalar = primitive.gives_scalar(params)
         if primitive.multiple:
             return tuple(new_traced(Batch, self, y, scalar) for y in out)

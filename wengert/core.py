@@ -36,6 +36,10 @@ class Primitive(ABC):
     value: Callable[..., Any]
     differentiable: bool = True
     multiple: bool = False  # whether `value` returns a tuple of arrays
+    composite: bool = False  # whether it runs whole lists, and rules all its operands together (control/kind.py) by
+    forward: Callable[..., Any]
+    record: Callable[..., Any]
+    pull: Callable[..., Any]
     accumulate: Callable[..., None] | None = None  # adds a cotangent into a buffer in place, where that is cheaper
     short: Sequence[Any] | None  # what the short paths of ReverseTrace need; None where they must not be taken
 
@@ -110,6 +114,7 @@ class Trace(ABC):
 
     __slots__ = ("__weakref__", "closed", "order")
     what = "traced array"
+    notes_values = False  # whether it notes each value that is asked of it, so that int(x) and its kind lose nothing
 
     def __init__(self, order: int | None = None) -> None:
         self.order = next(_clock) if order is None else order
@@ -136,8 +141,11 @@ class Trace(ABC):
         """A traced array of this trace that does not depend on its inputs."""
 
     def concrete(self, x: TracedArray) -> Any:
-        """The plain value under `x`, for printing and for branches; raises where there is none."""
+        """The plain value under `x`, for branches; raises where there is none."""
         return concrete(x._value)
+
+    def weakened(self, x: TracedArray) -> None:  # noqa: B027  (most traces keep no record of dtypes)
+        """Told when the result `x` turned out to be a Python number, or a NumPy scalar of another dtype."""
 
     def close(self) -> None:
         self.closed = True
@@ -331,12 +339,23 @@ def aval_of(value: Any) -> Aval:
 
 
 def concrete(value: Any) -> Any:
-    """The plain number or array under a traced value."""
+    """The plain number or array under a traced value, for a decision of the program."""
     if type(value) not in TRACED:
         return value
     if value._link is not None:
         refresh(value)
     return value._trace.concrete(value)
+
+
+def glance(value: Any) -> Any:
+    """The plain number or array under a traced value, to show to people; None under a Batch or where there is none."""
+    while type(value) in TRACED:
+        if type(value) is Batch:
+            return None
+        if value._link is not None:
+            refresh(value)
+        value = value._value
+    return value
 
 
 def _float_errors() -> tuple[ContextVar[Any], Any]:
@@ -501,6 +520,8 @@ def owned(value: Any, taken: set[int] | None = None) -> Any:
 def is_weak(value: Any) -> bool:
     """Whether a value is a Python number, or a traced one."""
     while type(value) in TRACED:
+        if type(value) is Symbol and value._value is None:
+            return bool(value._info.aval.weak)
         value = value._value
     return type(value) in WEAK
 
@@ -509,6 +530,7 @@ def weaken(x: Any) -> Any:
     """The result of an operator between Python numbers, as the Python number that it would be without tracing."""
     if type(x) in TRACED:
         x._value = weaken(x._value)
+        x._trace.weakened(x)
         return x
     return x.item() if isinstance(x, np.generic) else x
 

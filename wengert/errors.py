@@ -19,6 +19,10 @@ class ConversionError(WengertError, TypeError):
     """A traced array was asked to become something that cannot carry a derivative."""
 
 
+class BodyValueError(ConversionError):
+    """The body of a loop or branch, which is written down once for all values, was asked for one of them."""
+
+
 class UnsupportedFunctionError(WengertError, TypeError):
     """A NumPy or SciPy function has no derivative rule here."""
 
@@ -55,6 +59,18 @@ class ProgramError(WengertError, TypeError):
     """A Wengert list is malformed, or was asked for something that it does not hold."""
 
 
+class StagingError(WengertError, TypeError):
+    """A function under `jit` depends on something that changes and that no guard can see."""
+
+
+class CheckError(WengertError, AssertionError):
+    """With `check=True`, a jitted function gave something else than the function itself."""
+
+
+class JitWarning(UserWarning):
+    """A jitted function is right but slower than it could be."""
+
+
 def escaped(what: str) -> EscapedTraceError:
     return EscapedTraceError(
         f"A traced array ({what}) was used outside the transform that made it. The transform has returned, so its "
@@ -76,6 +92,15 @@ def conversion(name: str, remedy: str) -> ConversionError:
     return ConversionError(
         f"{name} was called on a traced array. The plain number or array that it asks for cannot carry a derivative, "
         f"so the gradient would silently be lost. {remedy}"
+    )
+
+
+def body_value() -> BodyValueError:
+    return BodyValueError(
+        "A Python branch, a conversion or an index asked for the value of a traced number inside the body of scan, "
+        "while_loop, cond or their kind. The body is written down once, from shapes alone, for all the values that "
+        "will pass through it. Use np.where or wengert.cond in place of if, and array operations in place of float() "
+        "or int()."
     )
 
 

@@ -26,6 +26,9 @@ class ForwardTrace(Trace):
             else:
                 primals.append(arg)
                 tangents.append(None)
+        if primitive.composite and any(x_dot is not None for x_dot in tangents):
+            out, dots = primitive.forward(primals, tangents, params)
+            return tuple(new_traced(Dual, self, y, y_dot) for y, y_dot in zip(out, dots, strict=True))
         out = bind(primitive, *primals, **params)
         if not primitive.differentiable:
             return out

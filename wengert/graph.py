@@ -221,7 +221,11 @@ class ReverseTrace(Trace):
                 nested = True
             values.append(value)
             slot += 1
-        out = bind(primitive, *values, **params) if nested else primitive.value(*values, **params)
+        residuals = None
+        if primitive.composite and active and no_grad_depth.get() <= self.no_grad_outside:
+            out, residuals = primitive.record(values, active, params)
+        else:
+            out = bind(primitive, *values, **params) if nested else primitive.value(*values, **params)
         if not primitive.differentiable:
             return out
         if not active or no_grad_depth.get() > self.no_grad_outside:
@@ -240,7 +244,7 @@ class ReverseTrace(Trace):
                 value = guard(value)
             saved[k] = value
         if keeps_out:
-            saved[slot] = out
+            saved[slot] = out if residuals is None else residuals
         first, *rest = [(k, args[k]._info, into(values[k], out)) for k in active]
         node = new_node(primitive, params, first, tuple(rest), saved)
         if not primitive.multiple:
@@ -342,6 +346,11 @@ def sweep(
                     break
                 if create_graph:
                     saved = lifted(node, trace)
+                if params and primitive.composite:
+                    pull_together(node, ct, saved, cts, waiting)
+                    if release:
+                        node.saved = FREED
+                    break
                 if partials is not None:
                     for slot, parent, aval in (*node.more, (node.slot, node.parent, node.aval)):  # the order of below
                         bar = primitive.pullback_cached(slot, ct, saved, aval, params, partials, (node, slot))
@@ -374,6 +383,15 @@ def deliver(ct: Any, node: Node, cts: dict[Node, Any], waiting: list[tuple[int, 
         heappush(waiting, (-node.order, node))
     else:
         cts[node] = before + ct
+
+
+def pull_together(node: Node, ct: Any, saved: Any, cts: dict[Node, Any], waiting: list[tuple[int, Node]]) -> None:
+    """Deliver the cotangents of all operands of a primitive that runs lists, which it finds in one go."""
+    found = edges(node)
+    for (_, parent, _), bar in zip(
+        found, node.primitive.pull([slot for slot, _, _ in found], ct, saved, node.params), strict=True
+    ):
+        deliver(bar, parent, cts, waiting)
 
 
 def adds_plainly(ct: Any, before: Any) -> bool:
@@ -427,7 +445,9 @@ def lifted(node: Node, trace: Any) -> list[Any]:
         if saved[slot] is not None:
             saved[slot] = new_traced(Variable, trace, saved[slot], parent)
     out = saved[-1]
-    if out is not None and node.primitive.multiple:
+    if node.primitive.composite:
+        saved[-1] = None  # residuals, which are computed anew from the operands so that they have a graph
+    elif out is not None and node.primitive.multiple:
         saved[-1] = tuple(
             new_traced(Variable, trace, y, new_node(index, len(out), (0, node, None), (), FREED))
             for index, y in enumerate(out)

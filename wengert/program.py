@@ -110,7 +110,9 @@ def _show_index(part: Any) -> str:
 def _show_param(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"<array {value.dtype}{list(value.shape)}>"
-    if isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
+    if isinstance(value, WengertList):
+        return f"<{value.name}: {len(value)} line{'s' if len(value) != 1 else ''}>"
+    if isinstance(value, tuple) and any(isinstance(item, np.ndarray | WengertList) for item in value):
         return f"({', '.join(map(_show_param, value))})"
     return str(value)
 
@@ -118,8 +120,9 @@ def _show_param(value: Any) -> str:
 class WengertList:
     """A straight-line program (R. E. Wengert, CACM 7(8), 1964).
 
-    `inputs`, `constants` (pairs of variable and value), `equations` and `outputs` are plain lists; `print` shows
-    them, calling the list evaluates it, `check` verifies every line.
+    `inputs`, `constants` (pairs of variable and value), `equations`, `outputs` and `guards` (what branches asked for
+    while `jit` staged: pairs of variable and value) are plain lists; `print` shows them, calling the list evaluates
+    it, `check` verifies every line.
 
     >>> import numpy as np, wengert as wg
     >>> program = wg.trace(lambda x: np.log(np.sin(x**2) + np.exp(x)))(1.5)
@@ -135,8 +138,15 @@ class WengertList:
         self.constants: list[tuple[Var, Any]] = []
         self.equations: list[Equation] = []
         self.outputs: list[Var | Literal] = []
+        self.guards: list[tuple[Var, Any]] = []  # the list holds only where each of these has this value, to the bit
         self.in_tree: Any = None
         self.out_tree: Any = None
+        self.derived: dict[
+            Any, Any
+        ] = {}  # what was made from this list, such as its derivatives, kept for the next use
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "derived": {}}  # functions are made anew
 
     def __call__(self, *args: Any) -> Any:
         """Evaluate the list on containers like those that it was staged with."""
@@ -194,8 +204,13 @@ def show(program: WengertList) -> str:
         sign = " " if text in ("input", "constant") else "="
         line = f"  {name:<{widths[0]}} {sign} {text:<{widths[1]}}  {aval:<{widths[2]}}"
         lines.append((line + ("  = " + example if example else "")).rstrip())
+    lines += [f"  where {var.name} is {_show_guard(value)}" for var, value in program.guards]
     lines.append(f"  return {', '.join(map(repr, program.outputs))}")
     return "\n".join(lines)
+
+
+def _show_guard(value: Any) -> str:
+    return _show_value(value) or f"the array of shape {np.shape(value)} that was staged"
 
 
 def _show_example(var: Var) -> str:
@@ -203,7 +218,9 @@ def _show_example(var: Var) -> str:
 
 
 def _show_value(value: Any) -> str:
-    value = core.concrete(value) if type(value) is not core.Batch else value
+    value = core.glance(value)
+    if value is None:
+        return ""
     if np.size(value) == 1 and np.ndim(value) == 0:
         return f"{value:.6g}" if not isinstance(value, bool | np.bool_) else str(value)
     if np.size(value) <= 4 and np.ndim(value) == 1:
@@ -223,18 +240,18 @@ def evaluate(program: WengertList, leaves: Sequence[Any]) -> list[Any]:
         if eqn.primitive.multiple:
             env.update(zip(eqn.outputs, out, strict=True))
         else:
-            env[eqn.outputs[0]] = out
+            env[eqn.outputs[0]] = core.weaken(out) if eqn.outputs[0].aval.weak else out
     return [_lookup(env, atom) for atom in program.outputs]
 
 
 def run(eqn: Equation, values: Sequence[Any]) -> Any:
     """Carry out one line. The arithmetic of derivative rules does not warn in the user's name, here as elsewhere."""
     if not eqn.quiet:
-        return bind(eqn.primitive, *values, **eqn.params)
+        return eqn.primitive(*values, **eqn.params)
     users = FLOAT_ERRORS.get()
     try:
         FLOAT_ERRORS.set(IGNORED)
-        return bind(eqn.primitive, *values, **eqn.params)
+        return eqn.primitive(*values, **eqn.params)
     finally:
         FLOAT_ERRORS.set(users)
 
@@ -248,27 +265,34 @@ def _lookup(env: dict[Var, Any], atom: Var | Literal) -> Any:
     return env[atom] if isinstance(atom, Var) else atom.value
 
 
-def transpose(program: WengertList, cts: Sequence[Any]) -> list[Any]:
+def transpose(program: WengertList, cts: Sequence[Any], known: Sequence[Any] = ()) -> list[Any]:
     """Read a linear list backwards: cotangents of its outputs to cotangents of its inputs (None for zero).
 
-    Every line must be linear in what depends on the inputs; a `ProgramError` names the first that is not.
+    The first inputs may have values that are `known`; cotangents are those of the others. Every line must be linear
+    in what depends on these; a `ProgramError` names the first that is not.
     """
-    linear: set[Var] = set(program.inputs)
+    linear: set[Var] = set(program.inputs[len(known) :])
     for eqn in program.equations:
         if any(type(atom) is Var and atom in linear for atom in eqn.inputs):
             linear.update(eqn.outputs)
-    constants = dict(program.constants)
+    constants = {**dict(program.constants), **dict(zip(program.inputs, known, strict=False))}
     env: dict[Var, Any] = {}
     for atom, ct in zip(program.outputs, cts, strict=True):
-        if type(atom) is Var and atom in linear and ct is not None:
-            env[atom] = ct if atom not in env else env[atom] + ct
-    known = _known_values(program, linear, constants)
+        if type(atom) is Var and atom in linear:
+            _add(env, atom, ct)
+    values = _known_values(program, linear, constants)
     for eqn in reversed(program.equations):
         if not any(var in env for var in eqn.outputs):
             continue
         outs = [env.pop(var, None) for var in eqn.outputs]
         ct = outs if eqn.primitive.multiple else outs[0]
         active = tuple(k for k, atom in enumerate(eqn.inputs) if type(atom) is Var and atom in linear)
+        saved = [None if k in active else _lookup(values, atom) for k, atom in enumerate(eqn.inputs)] + [None]
+        if eqn.primitive.composite:
+            bars = eqn.primitive.pull(active, outs, saved, eqn.params)
+            for k, bar in zip(active, bars, strict=True):
+                _add(env, eqn.inputs[k], bar)
+            continue
         kept, keeps_out = eqn.primitive.keeps(active, len(eqn.inputs))
         if keeps_out or any(k in active for k in kept):
             raise errors.ProgramError(
@@ -276,13 +300,14 @@ def transpose(program: WengertList, cts: Sequence[Any]) -> list[Any]:
                 "only linear lines have a transpose. A derivative rule may use its tangent only linearly: check the "
                 "rule."
             )
-        saved = [None if k in active else _lookup(known, atom) for k, atom in enumerate(eqn.inputs)] + [None]
         for k in active:
-            var: Any = eqn.inputs[k]
-            bar = eqn.primitive.pullback(k, ct, saved, var.aval, eqn.params)
-            if bar is not None:
-                env[var] = bar if var not in env else env[var] + bar
-    return [env.get(var) for var in program.inputs]
+            _add(env, eqn.inputs[k], eqn.primitive.pullback(k, ct, saved, eqn.inputs[k].aval, eqn.params))
+    return [env.get(var) for var in program.inputs[len(known) :]]
+
+
+def _add(env: dict[Var, Any], var: Any, bar: Any) -> None:
+    if bar is not None:
+        env[var] = bar if var not in env else env[var] + bar
 
 
 def _known_values(program: WengertList, linear: set[Var], constants: dict[Var, Any]) -> dict[Var, Any]:
@@ -321,6 +346,8 @@ def check(program: WengertList) -> None:
             define(var, f"`{eqn}`")
     for atom in program.outputs:
         use(atom, "the outputs")
+    for var, _ in program.guards:
+        use(var, "the guards")
 
 
 # -------------------------------------------------------------------------------------------------------- staging
@@ -392,6 +419,10 @@ class StageTrace(Trace):
             atom = Var(f"c{len(self.program.constants) + 1}", atom.aval)
             self.program.constants.append((atom, value))
         return new_traced(Symbol, self, value, atom)  # type: ignore[no-any-return]
+
+    def weakened(self, x: TracedArray) -> None:
+        var = x._info
+        var.aval = var.aval._replace(weak=var.aval.dtype.kind in "ifc") if x._value is None else aval_of(x._value)
 
     def concrete(self, x: TracedArray) -> Any:
         if x._value is None:

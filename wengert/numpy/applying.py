@@ -134,7 +134,8 @@ def _prints(function: Any) -> None:
     """Text of the numbers under the traces, for people."""
 
     def text(a: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(core.concrete(a), *args, **kwargs)
+        plain = core.glance(a)
+        return repr(a) if plain is None else function(plain, *args, **kwargs)
 
     implements(function)(text)
 

@@ -156,7 +156,9 @@ def asfortranarray(like: Any, a: Any, dtype: Any = None) -> Any:
 
 @creates(np.asarray_chkfinite)
 def asarray_chkfinite(like: Any, a: Any, dtype: Any = None, order: Any = None) -> Any:
-    np.asarray_chkfinite(core.concrete(as_array(a)))  # NumPy's own error
+    a = as_array(a)
+    if dtype_of(a).kind in "fc" and not np.all(np.isfinite(a)):
+        np.asarray_chkfinite(np.nan)  # NumPy's own error
     return asarray(like, a, dtype, order)
 
 

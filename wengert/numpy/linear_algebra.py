@@ -206,7 +206,7 @@ def eigvals(a: Any) -> Any:
 
 def _has_real_values(a: Any, w: Any) -> bool:
     """Whether NumPy gives real eigenvalues: those of a real matrix, all real. Of a Batch they stay complex."""
-    return dtype_of(a).kind != "c" and type(w) is not core.Batch and not np.any(np.imag(core.concrete(w)))
+    return dtype_of(a).kind != "c" and type(w) is not core.Batch and not np.any(np.imag(w))
 
 
 @implements(np.linalg.svd)

@@ -10,22 +10,23 @@ import numpy as np
 from numpy import float64, ndarray
 
 from wengert import core, errors
+from wengert.avals import WEAK
 from wengert.core import (
     PLAIN,
     TRACED,
-    Batch,
     Dual,
     Symbol,
     TracedArray,
     Variable,
     aval_of,
     concrete,
+    glance,
     is_weak,
     no_grad_depth,
     weaken,
 )
 from wengert.graph import Leaf
-from wengert.numpy.table import array_function, rehearse, write
+from wengert.numpy.table import array_function, rehearse, stand_in, write
 from wengert.numpy.ufuncs import call_ufunc, surely_fits
 from wengert.ops.vector import fit_dtype
 
@@ -47,9 +48,26 @@ def _takes(other: Any) -> bool:
 
 
 def _apply(ufunc: np.ufunc, self: Any, x: Any, y: Any) -> Any:
+    if is_weak(x) and is_weak(y):
+        x, y = _as_python(ufunc, x, y)
     primitive = core.UFUNCS.get(ufunc)
     out = call_ufunc(ufunc, "__call__", (x, y), {}) if primitive is None else core.bind(primitive, x, y)
     return out if type(self._value) is np.ndarray else _settled(out, ufunc, x, y)
+
+
+def _as_python(ufunc: np.ufunc, x: Any, y: Any) -> tuple[Any, Any]:
+    """Two Python numbers, as NumPy must be given them to compute what Python does.
+
+    To Python's arithmetic True is 1, and an integer to a negative power is a fraction.
+    """
+    if ufunc not in BITWISE:
+        x, y = (np.multiply(z, 1) if type(z) in TRACED and type(glance(z)) is bool else z for z in (x, y))
+    if ufunc is np.power and aval_of(x).dtype.kind in "bi" and aval_of(y).dtype.kind in "bi" and not y >= 0:
+        x = weaken(np.multiply(x, 1.0))
+    return x, y
+
+
+BITWISE: Final = frozenset({np.bitwise_and, np.bitwise_or, np.bitwise_xor})
 
 
 def _settled(out: Any, ufunc: np.ufunc, *operands: Any) -> Any:
@@ -60,27 +78,22 @@ def _settled(out: Any, ufunc: np.ufunc, *operands: Any) -> Any:
     """
     if type(out) is tuple:
         return tuple(weaken(y) for y in out) if all(map(is_weak, operands)) else out
-    plain = [_bottom(x) for x in (out, *operands)]
-    if any(x is None or type(x) is np.ndarray for x in plain) or not np.isfinite(plain[0]):
+    plain = [glance(x) for x in (out, *operands)]
+    if any(type(x) is np.ndarray for x in plain):
         return out
+    if any(x is None for x in plain) or (type(plain[0]) is not int and not np.isfinite(plain[0])):
+        return weaken(out) if all(map(is_weak, operands)) else out
     value = SCALAR[ufunc](*plain[1:])
     if type(out) not in TRACED:
         return value
-    inner = out
-    while type(inner._value) in TRACED:
-        inner = inner._value
-    if isinstance(value, complex) <= isinstance(inner._value, complex):
-        inner._value = value
+    layers = [out]
+    while type(layers[-1]._value) in TRACED:
+        layers.append(layers[-1]._value)
+    if isinstance(value, complex) <= isinstance(layers[-1]._value, complex):
+        layers[-1]._value = value
+        for layer in reversed(layers):
+            layer._trace.weakened(layer)
     return out
-
-
-def _bottom(x: Any) -> Any:
-    """The number under a traced scalar; None where there is none, as under a Batch."""
-    while type(x) in TRACED:
-        if type(x) is Batch:
-            return None
-        x = x._value
-    return x
 
 
 SCALAR: Final[dict[np.ufunc, Any]] = {
@@ -169,6 +182,8 @@ def _step(x: Any, out: Any) -> Any:
 
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
     def unary(self: Any) -> Any:
+        if type(self._value) is bool:
+            self = np.multiply(self, 1)
         out = ufunc(self)
         return out if type(self._value) is np.ndarray else _settled(out, ufunc, self)
 
@@ -177,7 +192,10 @@ def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
 
 def _comparison(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     def comparison(self: Any, other: Any) -> Any:
-        return ufunc(self, other) if _takes(other) else NotImplemented
+        if not _takes(other):
+            return NotImplemented
+        out = ufunc(self, other)
+        return weaken(out) if type(self._value) in WEAK and is_weak(other) else out
 
     return comparison
 
@@ -320,24 +338,72 @@ for _name, (_what, _remedy) in WAYS_OUT.items():
     attach(_name, _refuse(_what, _remedy))
 
 
+# Under `jit` the numbers that a function asks for are noted: its list holds for these, and others are staged anew. What
+# is asked is then as little as decides the answer: of int(x) the whole part, of bool(x) the truth.
+
+
+def _notes(x: Any) -> bool:
+    """Whether a trace under `x` notes what is asked of it."""
+    while type(x) in TRACED:
+        if x._trace.notes_values:
+            return True
+        x = x._value
+    return False
+
+
+def _converting(name: str, convert: Callable[[Any], Any], ask: Any = None) -> None:
+    refuse = getattr(TracedArray, name)
+
+    def converted(self: Any) -> Any:
+        if type(self) is not Symbol or not self._trace.notes_values:
+            return refuse(self)
+        if self.size != 1:
+            return convert(stand_in(self))  # NumPy's own error
+        return convert(concrete(self if ask is None or self.dtype.kind != "f" else ask(self)))
+
+    attach(name, converted)
+
+
+_converting("__float__", float)
+_converting("__int__", int, np.trunc)
+_converting("__index__", operator.index)
+_converting("__complex__", complex)
+
+
+def _array(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+    """What jit's Symbols of whole numbers become, since such arrays are what plain tables are indexed with."""
+    if type(self) is not Symbol or not self._trace.notes_values or self.dtype.kind not in "biu":
+        raise errors.conversion(*WAYS_OUT["__array__"])
+    return np.array(concrete(self), dtype)
+
+
+attach("__array__", _array)
+
+
 def _item(self: Any, *args: Any) -> Any:
     """The Python number in a Variable, detached from its graph; refused inside transforms, where it would lose it."""
     if type(self) is Variable and self._trace.order < 0:
         return np.asarray(concrete(self)).item(*args)
+    if type(self) is Symbol and self._trace.notes_values:
+        return np.asarray(concrete(self[args] if args else self)).item()
     raise errors.conversion(".item()", STAY)
 
 
 def _bool(self: Any) -> bool:
+    if _notes(self) and self.dtype.kind != "b":
+        return bool(concrete(np.not_equal(self, 0)))
     return bool(concrete(self))
 
 
 def _round(self: Any, ndigits: int | None = None) -> Any:
     """Python's round: an integer without `ndigits`; its derivative is 0 either way, so the result is plain."""
-    return round(concrete(self)) if ndigits is None else np.round(self, ndigits)
+    if ndigits is not None:
+        return np.round(self, ndigits)
+    return round(concrete(np.rint(self) if _notes(self) and self.dtype.kind == "f" else self))
 
 
 def _format(self: Any, spec: str) -> str:
-    value = concrete(self) if type(self) is not Batch else None
+    value = glance(self)
     return format(value, spec) if spec and value is not None else repr(self)
 
 
@@ -384,12 +450,9 @@ def _repr(self: Any) -> str:
 def _str(self: Any) -> str:
     """A dual number reads as one; other traced arrays read as their value."""
     if type(self) is Dual and self.ndim == 0:
-        tangent = concrete(self.tangent)
-        return (
-            f"{concrete(self):.10g} {'-' if tangent < 0 else '+'} {abs(tangent):.10g}ε"
-            if self.dtype.kind == "f"
-            else _repr(self)
-        )
+        value, tangent = glance(self), glance(self.tangent)
+        if value is not None and tangent is not None and self.dtype.kind == "f":
+            return f"{value:.10g} {'-' if tangent < 0 else '+'} {abs(tangent):.10g}ε"
     return _repr(self)
 
 

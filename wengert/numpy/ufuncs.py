@@ -205,13 +205,23 @@ def isneginf(x: Any, out: Any = None) -> Any:
 
 @implements(np.real_if_close)
 def real_if_close(a: Any, tol: float = 100) -> Any:
-    plain = core.concrete(a)
-    return np.real(a) if np.isrealobj(np.real_if_close(plain, tol)) else a
+    a = as_array(a)
+    if dtype_of(a).kind != "c":
+        return a
+    limit = tol * np.finfo(dtype_of(a)).eps if tol > 1 else tol
+    return np.real(a) if np.all(np.less(np.abs(np.imag(elementwise.stop_gradient(a))), limit)) else a
 
 
 @implements(np.isclose)
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    return np.isclose(core.concrete(as_array(a)), core.concrete(as_array(b)), rtol, atol, equal_nan)
+    x, y = (elementwise.stop_gradient(as_array(z)) for z in (a, b))
+    if type(x) not in TRACED and type(y) not in TRACED:
+        return np.isclose(x, y, rtol, atol, equal_nan)
+    if dtype_of(y).kind in "biu":
+        y = np.multiply(y, 1.0)
+    with np.errstate(invalid="ignore"):  # as NumPy defines it
+        within = np.less_equal(np.abs(x - y), atol + rtol * np.abs(y)) & np.isfinite(y) | np.equal(x, y)
+        return within | (np.isnan(x) & np.isnan(y)) if equal_nan else within
 
 
 @implements(np.allclose)
@@ -221,14 +231,29 @@ def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
 
 @implements(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
-    return bool(np.array_equal(core.concrete(as_array(a1)), core.concrete(as_array(a2)), equal_nan))
+    x, y = as_array(a1), as_array(a2)
+    if shape_of(x) != shape_of(y):
+        return False
+    same = np.equal(x, y)
+    return bool(np.all(same | (np.isnan(x) & np.isnan(y)) if equal_nan else same))
 
 
 @implements(np.unwrap)
 def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 6.283185307179586) -> Any:
     """The phase without jumps: the jumps are constants, so the derivative is that of `p`."""
-    plain = core.concrete(p)
-    return p + (np.unwrap(plain, discont, axis, period=period) - plain)
+    plain = elementwise.stop_gradient(as_array(p))
+    if type(plain) not in TRACED:
+        return p + (np.unwrap(plain, discont, axis, period=period) - plain)
+    steps = np.diff(plain, axis=axis)
+    whole = np.result_type(dtype_of(steps), period).kind in "iu"
+    high = period // 2 if whole else period / 2
+    wrapped = np.mod(steps + high, period) - high
+    if not whole or period % 2 == 0:  # a step of exactly half a period keeps its sign
+        wrapped = np.where((wrapped == -high) & (steps > 0), high, wrapped)
+    jumps = np.where(np.abs(steps) < (period / 2 if discont is None else discont), 0, wrapped - steps)
+    width = [(0, 0)] * len(shape_of(p))
+    width[axis] = (1, 0)
+    return p + np.pad(np.cumsum(jumps, axis), width)
 
 
 @implements(np.iscomplexobj)

@@ -40,7 +40,7 @@ def _transpose_value(x: Any, *, axes: tuple[int, ...]) -> Any:
 
 
 def _transpose_shape(x: Aval, *, axes: tuple[int, ...]) -> tuple[Shape, np.dtype[Any]]:
-    return tuple(x.shape[axis] for axis in axes), x.dtype
+    return (*x.shape[: len(x.shape) - len(axes)], *(x.shape[axis] for axis in axes)), x.dtype
 
 
 def inverse_axes(axes: tuple[int, ...]) -> tuple[int, ...]:

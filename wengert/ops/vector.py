@@ -262,7 +262,7 @@ def scale_plain(ct: Any, p: Any) -> Any:
         return out
     else:
         out = np.multiply(ct, p)
-    masked = np.where(np.equal(ct, 0), np.zeros((), out.dtype), out)
+    masked = np.where(np.isnan(out) & np.equal(ct, 0), np.zeros((), out.dtype), out)  # signs of other zeros stay
     return masked if out.shape else masked[()]
 
 

@@ -1,0 +1,1 @@
+"""What wengert costs, beside its peers: `eager.py` the engine, `compiled.py` the compiler."""

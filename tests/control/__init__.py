@@ -1,0 +1,1 @@
+"""Loops and branches as values, beside plain Python loops."""

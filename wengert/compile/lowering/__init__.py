@@ -1,0 +1,17 @@
+"""Lowering: each line of a Wengert list to nodes of the tensor form. One file per family, as in `ops/`."""
+
+from wengert.compile.lowering import (  # noqa: F401  (fill the table)
+    control,
+    convolution,
+    elementwise,
+    indexing,
+    products,
+    reductions,
+    scans,
+    searching,
+    statistics,
+    views,
+)
+from wengert.compile.lowering.context import lower
+
+__all__ = ["lower"]

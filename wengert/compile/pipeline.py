@@ -1,0 +1,86 @@
+"""The pipeline from a staged list to something that runs: its stages in order, and the back ends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from wengert import errors
+from wengert.compile import engine, native, passes, source
+from wengert.compile.evaluator import Evaluator
+from wengert.program import WengertList
+
+Executable = Callable[[Sequence[Any]], "list[Any] | None"]
+
+BACKENDS: Final[dict[str, Callable[[WengertList], Executable]]] = {
+    "native": native.Native,  # machine code through llvmlite
+    "numpy": source.compile,  # straight-line NumPy
+    "list": Evaluator,  # the list, line by line
+}
+LONGEST: Final = 6000  # lines up to which native code is made: LLVM takes some milliseconds for a hundred
+_said: set[str] = set()
+
+
+def check_backend(backend: str | None) -> None:
+    """Raise unless `backend` names one."""
+    if backend is not None and backend not in BACKENDS:
+        raise errors.ArgumentError(
+            f"There is no back end {backend!r}. A list is run by one of {', '.join(map(repr, BACKENDS))}. Name one of "
+            "them, or leave it to jit."
+        )
+
+
+def compile_program(program: WengertList, backend: str | None) -> tuple[Executable, str, WengertList]:
+    """An executable for a list, the name of the back end that made it, and the list after the passes.
+
+    Where native code cannot be had the NumPy back end takes its place; where it should have worked, a warning says why.
+    """
+    optimized = passes.run(program)
+    if backend is not None:
+        return BACKENDS[backend](optimized), backend, optimized
+    if engine.unavailable() is None and len(optimized) <= LONGEST:
+        try:
+            return native.Native(optimized), "native", optimized
+        except (RuntimeError, MemoryError, OSError) as error:
+            reason = str(error).strip().splitlines()[:2]
+            if str(reason) not in _said:
+                _said.add(str(reason))
+                warnings.warn(
+                    f"{program.name} could not be compiled to native code: {' '.join(reason)}. It runs by NumPy "
+                    "instead, which is right but slower. Please report this as a bug in wengert.",
+                    errors.JitWarning,
+                    stacklevel=2,
+                )
+    return source.compile(optimized), "numpy", optimized
+
+
+def _passed(upto: str) -> Callable[[WengertList], str]:
+    return lambda program: repr(passes.run(program, upto))
+
+
+def _tensors(upto: str) -> Callable[[WengertList], str]:
+    return lambda program: repr(native.tensors(passes.run(program), upto))
+
+
+STAGES: Final[dict[str, Callable[[WengertList], str]]] = {
+    "stage": repr,
+    **{name: _passed(name) for name, _ in passes.PASSES},
+    **{name: _tensors(name) for name, _ in native.STAGES},
+    "ir": lambda program: native.text(passes.run(program)),
+    "llvm": lambda program: engine.compile(native.text(passes.run(program))).optimized(),
+    "asm": lambda program: engine.compile(native.text(passes.run(program))).assembly(),
+    "source": lambda program: source.generate(passes.run(program), _name(program)),
+}
+
+
+def _name(program: WengertList) -> str:
+    return program.name if program.name.isidentifier() else "f"
+
+
+def check_stage(stage: str) -> None:
+    """Raise unless `stage` names one."""
+    if stage not in STAGES:
+        raise errors.ArgumentError(
+            f"There is no stage {stage!r} to show. A list goes through these: {', '.join(STAGES)}. Name one of them."
+        )
