@@ -16,9 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 from wengert.cli import app
+from wengert.compile import engine
 from wengert.tour import network, run
 
 runner = CliRunner()
+
+# Each tour compiles its own gradient, and one process takes many tours here
+pytestmark = pytest.mark.filterwarnings("ignore:jit.* is one of many jitted functions")
 
 
 class NoTorch(MetaPathFinder):
@@ -60,6 +64,7 @@ def test_the_tour_goes_all_the_way(tmp_path):
         "v1 * v2",
         "central differences",
         "held-out digits",
+        "jit: a gradient in",
     ):
         assert words in result.output
     assert str(out) in result.output.replace("\n", "")
@@ -97,6 +102,14 @@ def test_the_tour_goes_without_torch(no_torch, tmp_path):
     result = runner.invoke(app, ["tour", "--epochs", "1", "--out", str(tmp_path / "report.html")])
     assert result.exit_code == 0, result.output
     assert re.search(r"PyTorch\s+skipped: not installed", result.output)
+
+
+def test_the_tour_goes_without_llvmlite(no_torch, monkeypatch, tmp_path):
+    monkeypatch.setattr(engine, "unavailable", lambda: "llvmlite is not installed (pip install 'wengert[jit]')")
+    result = runner.invoke(app, ["tour", "--epochs", "1", "--out", str(tmp_path / "report.html")])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "It runs by NumPy, not native code: llvmlite is not installed (pip install 'wengert[jit]')." in said
 
 
 def test_a_wrong_gradient_stops_the_tour(monkeypatch, tmp_path):

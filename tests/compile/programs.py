@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,12 +32,12 @@ class Step(NamedTuple):
         return set(re.findall(r"\b[vx]\d+\b", self.text)) - {self.name}
 
 
-@dataclass
 class Program:
     """`f(x0, x1, …)` as source, and a point at which to take it."""
 
-    inputs: list[np.ndarray]
-    steps: list[Step] = field(default_factory=list)
+    def __init__(self, inputs: list[np.ndarray]) -> None:
+        self.inputs = inputs
+        self.steps: list[Step] = []
 
     def needed(self) -> list[Step]:
         """The steps that the last one depends on."""
@@ -80,7 +79,7 @@ class Drawing:
     def __init__(self, draw: Callable[..., Any], inputs: list[np.ndarray]) -> None:
         self.draw = draw
         self.program = Program(inputs)
-        self.values: dict[str, np.ndarray] = {f"x{k}": x for k, x in enumerate(inputs)}
+        self.values: dict[str, np.ndarray] = {f"x{k}": np.asarray(x) for k, x in enumerate(inputs)}
         self.count = 0
 
     def one(self, *choices: Any) -> Any:
@@ -246,7 +245,7 @@ def writing(d: Drawing) -> None:
     x = d.pick(lambda shape: len(shape) > 0)
     if x is None:
         return
-    base = d.one(f"{x}.copy()", f"np.array({x})", f"0 * {x}", f"np.zeros_like({x})", f"np.sin({x})")
+    base = d.one(f"{x}.copy()", f"np.copy({x})", f"0 * {x}", f"np.zeros_like({x})", f"np.sin({x})")
     text, jax = f"{{}} = {base}", f"{{}} = {base}"
     for _ in range(d.number(1, 3)):
         where = index(d, d.shape(x), unique=True).replace("None, :", ":")
@@ -331,7 +330,7 @@ def programs(draw: Callable[..., Any], kinds: tuple[Callable[[Drawing], None], .
     """A program of a few steps and the point at which to take it."""
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     shapes = [draw(st.sampled_from(SHAPES)) for _ in range(draw(st.integers(1, 2)))]
-    d = Drawing(draw, [np.asarray(rng.uniform(-1.2, 1.2, shape)) for shape in shapes])
+    d = Drawing(draw, [rng.uniform(-1.2, 1.2, shape) if shape else np.float64(rng.uniform(-1.2, 1.2)) for shape in shapes])
     for _ in range(draw(st.integers(2, most))):
         draw(st.sampled_from(kinds))(d)
     return d.program

@@ -15,6 +15,8 @@ from wengert.ops.kinds import Discrete, Elementwise
 from wengert.ops.reduce import Reduction
 from wengert.testing import cases
 
+from tests.compile.functions import SCALARS
+
 pytestmark = pytest.mark.skipif(engine.unavailable() is not None, reason="no native code in this interpreter")
 PLAIN = sorted(name for name, primitive in REGISTRY.items() if not primitive.composite)
 F8, F4, I8, B1, C16, C8 = (np.dtype(code) for code in ("f8", "f4", "i8", "?", "c16", "c8"))
@@ -428,3 +430,114 @@ def set_threads(native, count):
         return False
     ctypes.c_int64.from_address(place).value = count
     return True
+
+
+# ------------------------------------------------------------------------------------------------------- derivatives
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_values_and_derivatives(name):
+    function, args = SCALARS[name]
+    direction = np.cos(np.arange(np.size(args[0]), dtype=float)).reshape(np.shape(args[0]))[()]
+
+    def derivatives(x, *rest):
+        def f(y):
+            return function(y, *rest)
+
+        value, slope = wg.jvp(f, (x,), (direction,))
+        return value, slope, wg.grad(f)(x), wg.jvp(wg.grad(f), (x,), (direction,))[1]
+
+    compare(derivatives, *args)
+
+
+@pytest.mark.parametrize("name", ["rosenbrock", "log-sum-exp", "least squares", "in place", "windows", "traced gather"])
+def test_hessians_and_batches(name):
+    function, args = SCALARS[name]
+    compare(lambda *xs: wg.hessian(function)(*xs), *args)
+    rows = np.stack([args[0] * k for k in (1.0, -0.5, 2.0)])
+    compare(lambda xs, *rest: wg.vmap(lambda x: wg.grad(function)(x, *rest))(xs), rows, *args[1:])
+
+
+def test_float32_stays_float32():
+    for name in ("rosenbrock", "cross entropy", "k-means", "least squares", "windows", "moments"):
+        function, args = SCALARS[name]
+        args = [np.asarray(x, F4) if np.asarray(x).dtype.kind == "f" else x for x in args]
+        native = compare(wg.value_and_grad(function), *args, rtol=2e-5)
+        assert [aval.dtype for aval in native.out_avals] == [F4, F4]
+
+
+# ------------------------------------------------------------------------------------- through jit: layouts, ownership
+
+
+def layouts():
+    x = np.arange(-12.0, 12.0).reshape(4, 6) / 7
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    misaligned = raw[1:].view(F8).reshape(x.shape)
+    misaligned[...] = x
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    return {
+        "plain": x, "every other": np.repeat(x, 2, axis=1)[:, ::2], "backwards": x[::-1, ::-1][:],
+        "Fortran order": np.asfortranarray(x), "transposed": np.ascontiguousarray(x.T).T, "misaligned": misaligned,
+        "big-endian": x.astype(">f8"), "read-only": frozen, "broadcast": np.broadcast_to(x[:1], x.shape),
+        "float32": x.astype(F4), "integers": (x * 7).astype(I8), "bools": x > 0, "complex": x + 1j * x[::-1],
+        "empty": x[:, :0], "0-d": np.array(1.5), "scalar": np.float64(1.5), "number": 1.5, "integer": 3,
+        "float32 scalar": np.float32(1.5), "truth": True, "one": x[:1, :1], "list": [1.5, x],
+    }  # fmt: skip
+
+
+def test_any_layout_gives_what_eager_gives():
+    def function(x):
+        leaves, structure = tree.flatten(x)
+        return tree.unflatten(structure, [np.exp(v * 0.3) + np.cos(v) * 2 - v for v in leaves])
+
+    jitted = wg.jit(function)
+    total = wg.jit(lambda x: np.sum(np.transpose(x) * 2, axis=0) if np.ndim(x) else x + 1)
+    for name, x in layouts().items():
+        before = [np.array(leaf) for leaf in tree.flatten(x)[0]]
+        for compiled, eager in ((jitted, function), *([(total, total.__wrapped__)] if name != "list" else [])):
+            for _ in range(2):
+                found, expected = (tree.flatten(f(x))[0] for f in (compiled, eager))
+                for value, want in zip(found, expected, strict=True):
+                    assert type(value) is type(want), name
+                    assert_same_kind(value, want, name)
+                    close(32, norm=True)(value, want, name)
+        for leaf, old in zip(tree.flatten(x)[0], before, strict=True):
+            assert np.asarray(leaf).tobytes() == old.tobytes(), f"{name}: the input was changed"
+
+
+def test_results_are_the_callers_own():
+    x = np.arange(6.0)
+    k = np.arange(6.0)
+
+    @wg.jit
+    def f(x):
+        y = x * 2
+        return x, x, y, y, y[::2], y.reshape(2, 3), y.reshape(2, 3).T, np.broadcast_to(x[:1], (4,)), k, np.zeros(3), np.stack([x, x])  # fmt: skip
+
+    for _ in range(3):
+        found = f(x)
+        assert all(value.flags.owndata and value.flags.writeable and value.flags.c_contiguous for value in found)
+        for i, one in enumerate(found):
+            for other in (x, k, *found[i + 1 :]):
+                assert not np.shares_memory(one, other)
+        for one in found:
+            one[...] = -1.0
+        assert (x == np.arange(6.0)).all() and (k == np.arange(6.0)).all()
+    for value, want in zip(f(x), f.__wrapped__(x), strict=True):
+        assert_equal(value, want, "after the results were overwritten")
+
+
+def test_numbers_promote_as_numpy_says():
+    """Python numbers are weak, NumPy scalars are not."""
+    x = np.arange(3, dtype=F4)
+    for number in (2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), np.int8(2), 1j, np.complex64(1j)):
+        for function in (lambda a, b: a * b, lambda a, b: a + b, lambda a, b: np.where(a > 1, a, b), lambda a, b: b - a):
+            for args in ((x, number), (number, x), (number, number), (x.astype(np.int8), number)):
+                try:
+                    want = function(*args)
+                except (TypeError, ValueError):  # NumPy's own refusal
+                    continue
+                found = wg.jit(function)(*args)
+                assert_same_kind(found, want, args)
+                assert_equal(found, want, args)

@@ -54,7 +54,7 @@ class Contraction:
         self.b = b
         self.depth = depth
         self.along = along
-        self.adds = not along or any(s == 0 for s in kernel.strides[effect.view][:depth])
+        self.adds = any(s == 0 for s in kernel.strides[effect.view][:depth])  # to what is there
         if along:
             accumulator = kernel.accumulators[id(effect)]
             accumulator.in_memory = self.adds
@@ -110,7 +110,8 @@ class Contraction:
 
         out = self.effect.view
         if not self.along:
-            totals = add_products([load(out, None, *piece) for piece in pieces], None)
+            zeros = ["zeroinitializer" for _ in pieces]
+            totals = add_products([load(out, None, *piece) for piece in pieces] if self.adds else zeros, None)
         else:
             sums = []
             for _, length in pieces:

@@ -7,6 +7,7 @@ time, and inputs are only read), so LLVM's vectoriser needs no checks at run tim
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +39,7 @@ INT64: Final = np.dtype(np.int64)
 ON_STACK: Final = 16384  # bytes of scratch that a body takes from the stack; more comes from a pool of its own
 INLINED: Final = 64  # iterations of a loop up to which it becomes part of the body
 IN_CODE: Final = 4096  # bytes of a baked constant that are written into the code
+BLAS: Final = {"f": "s", "d": "d", "F": "c", "D": "z"}  # the letters of its routines
 CARRAY: Final = 0x501  # NumPy's flags for memory in C order, aligned and writeable
 
 
@@ -221,15 +223,16 @@ class Kernel:
     def initialize(self, accumulator: _Accumulator) -> None:
         """Write the neutral element where a result is combined in memory."""
         effect, dtype = accumulator.effect, accumulator.dtype
-        kept = [(n, s) for n, s in list(zip(self.lengths, accumulator.strides, strict=True))[self.first :] if s]
+        levels = list(enumerate(zip(self.lengths, accumulator.strides, strict=True)))[self.first :]
+        kept = [(n, s, self.span if level == 0 else None) for level, (n, s) in levels if s]
         start = literal(scalars.identity(effect.how, dtype), dtype)
 
         def nest(k: int, offset: str) -> None:
             if k == len(kept):
                 self.code.store(self.pointer(effect.view, offset), start, dtype)
             else:
-                n, stride = kept[k]
-                repeat(self.code, n, lambda i: nest(k + 1, self.moved(offset, i, stride)))
+                n, stride, span = kept[k]
+                repeat(self.code, n, lambda i: nest(k + 1, self.moved(offset, i, stride)), span)
 
         nest(0, self.offsets[effect.view])
 
@@ -370,7 +373,10 @@ class Emitter:
             code.line("%state = call ptr @PyEval_SaveThread()")
         for buffer, start in program.arena.items():
             places[buffer] = code.op(f"getelementptr inbounds i8, ptr {arena}, i64 {start}") if start else arena
-        for node in program.nodes:
+        guards = _guards_after(program)
+        for view, expected in guards.get(-1, ()):
+            self.guard(code, view, expected, places)
+        for k, node in enumerate(program.nodes):
             if isinstance(node, Loop | Nest):
                 self.loops(code, node, {**places, None: flag})
             elif isinstance(node, Product):
@@ -379,8 +385,8 @@ class Emitter:
                 self.host(code, node, places)
             else:
                 self.control(code, node, places)
-        for view, expected in program.guards:
-            self.guard(code, view, expected, places)
+            for view, expected in guards.get(k, ()):
+                self.guard(code, view, expected, places)
         bad = code.op(f"load i8, ptr {flag}")
         status = code.op(f"icmp ne i8 {bad}, 0")
         code.line(f"br i1 {status}, label %failed, label %done")
@@ -401,7 +407,9 @@ class Emitter:
         self.free(code, program, name)
         code.line("ret i32 %status")
         code.lines.sort(key=lambda line: " = alloca " not in line)  # to the entry, where LLVM turns them into registers
-        group = self.module.attributes("nounwind")
+        # The entry calls the body; where that is large it is not copied into the entry, to be compiled twice
+        small = all(isinstance(node, Loop) and math.prod(node.shape) <= INLINED for node in program.nodes)
+        group = self.module.attributes("nounwind" if small or linkage else "nounwind noinline")
         code.define(f"{linkage} i32 @{name}(ptr noalias %ins, ptr noalias %outs) {group}".strip())
 
     def loops(self, code: Code, node: Loop | Nest, places: dict[Any, str]) -> None:
@@ -560,7 +568,7 @@ class Emitter:
         k = a.shape[-1]
         dtype = out.buffer.dtype
         real = llvm_type(dtype)
-        name = '@"blas.dgemm"' if dtype.itemsize == 8 else '@"blas.sgemm"'
+        name = f'@"blas.{BLAS[dtype.char]}gemm"'
         self.module.declare(f"declare void {name}({', '.join(['ptr'] * 13)})")
         in_rows = out.strides[-1] == 1 and (out.strides[-2] >= n or m == 1)
         if in_rows:
@@ -608,7 +616,7 @@ class Emitter:
 
     def number(self, kind: str, value: Any) -> str:
         """A number in memory, as Fortran wants it."""
-        name = f"num_{kind}_{str(value).replace('-', 'm')}"
+        name = re.sub(r"\W+", "_", f"num_{kind}_{str(value).replace('-', 'm')}")
         self.module.declare(f"@{name} = internal unnamed_addr constant {kind} {value}")
         return f"@{name}"
 
@@ -667,6 +675,15 @@ CONTROL: Final[dict[str, Any]] = {}  # filled by `emit_control`
 
 
 LONG: Final = 1_000_000  # cycles of work from which on other Python threads may run meanwhile
+
+
+def _guards_after(program: Tensors) -> dict[int, list[tuple[View, Any]]]:
+    """The value guards by the node after which they can be checked: before anything that only holds if they do."""
+    written = {buffer: k for k, node in enumerate(program.nodes) for buffer in node.writes()}
+    found: dict[int, list[tuple[View, Any]]] = {}
+    for view, expected in program.guards:
+        found.setdefault(written.get(view.buffer, -1), []).append((view, expected))
+    return found
 
 
 def _may_release(program: Tensors) -> bool:

@@ -58,7 +58,7 @@ class Entry:
     __slots__ = ("_module", "_own", "_refs", "_spec")
 
     def __init__(self, spec: EntrySpec, own: Any) -> None:
-        self._spec = spec
+        self._spec: EntrySpec | None = spec  # until it is compiled: it holds static arguments, which may die
         self._own = weakref.ref(own)
         self._module: engine.Module | None = None
         self._refs: list[Any] = []
@@ -68,8 +68,10 @@ class Entry:
 
         What the module has to do before it is freed, tell it by `module.before_close`.
         """
+        assert self._spec is not None
         register()
         emitted = emit(self._spec, body, self._own())
+        self._spec = None
         module = engine.compile(emitted.text)
         for name, objects in {TABLE: emitted.table, **tables}.items():
             if objects:

@@ -78,8 +78,8 @@ def jit(
         "max_specializations": max_specializations,
     }
     if function is None:
-        return functools.partial(Jitted, **options)
-    return Jitted(function, **options)
+        return functools.partial(_new, **options)
+    return _new(function, **options)
 
 
 def _positions(given: int | Iterable[int], name: str) -> tuple[int, ...]:
@@ -96,12 +96,19 @@ class Specialization:
     """One staged list of a jitted function, with its executable and what it holds for."""
 
     __slots__ = (
-        "_whole", "backend", "calls", "executable", "free", "group", "guards", "hidden", "out_tree", "reason",
-        "seconds", "staged", "statics",
+        "_entry", "_whole", "backend", "executable", "free", "group", "guards", "hidden", "out_tree", "reason",
+        "seconds", "slow_calls", "staged", "statics",
     )  # fmt: skip
 
     def __init__(
-        self, staged: Staged, call: Call, executable: Executable, backend: str, seconds: float, reason: str
+        self,
+        staged: Staged,
+        call: Call,
+        executable: Executable,
+        backend: str,
+        seconds: float,
+        reason: str,
+        entry: Any = None,
     ) -> None:
         self.staged = staged
         self.group = call.group
@@ -110,12 +117,18 @@ class Specialization:
         self.backend = backend
         self.seconds = seconds
         self.reason = reason
-        self.calls = 0
+        self.slow_calls = 0  # those that went through Python
+        self._entry = entry
         self.guards = staged.guards
         self.hidden = staged.hidden
         self.free = staged.free
         self.out_tree = staged.out_tree
         self._whole = [k for k, atom in enumerate(staged.program.outputs) if atom.aval.weak]  # Python integers
+
+    @property
+    def calls(self) -> int:
+        """How many calls it has answered."""
+        return self.slow_calls + (0 if self._entry is None else self._entry.calls)
 
     @property
     def program(self) -> WengertList:
@@ -134,7 +147,7 @@ class Specialization:
                 raise
             return None
         if outs is not None:
-            self.calls += 1
+            self.slow_calls += 1
             for k in self._whole:
                 outs[k] = int(outs[k])
         return outs
@@ -268,15 +281,20 @@ class Jitted:
         for made in known:  # where the same list rounds a branch to the other side, another copy would do so too
             if made.says(staged):
                 return made
-        executable, backend = compile_program(staged.program, self.options["backend"])
+        from wengert.compile import pipeline  # what makes machine code is imported by the first compilation
+
+        entry = pipeline.new_entry(self, call, staged)
+        executable, backend = pipeline.compile_program(staged.program, self.options["backend"], entry)
         reason = "a branch on a value or the environment had changed" if known else "new shapes, dtypes or statics"
-        made = Specialization(staged, call, executable, backend, time.perf_counter() - start, reason)
+        made = Specialization(staged, call, executable, backend, time.perf_counter() - start, reason, entry)
         if not self._table:
             note_fresh(self, self.function, call.group)
         for static in call.statics:
             static.weaken(self._forget)
         self._counts[call.group] = self._counts.get(call.group, 0) + 1
         self._table[call.key] = (made, *known)
+        if entry is not None:
+            entry.publish()
         return made
 
     def _why_eager(self, call: Call) -> str:
@@ -325,7 +343,7 @@ class Jitted:
             )
         for made in self._table.get(call.key, ()):
             if made.run(call.leaves) is not None:
-                made.calls -= 1
+                made.slow_calls -= 1
                 return made
         with self._lock:
             found = self._make(call)
@@ -375,8 +393,19 @@ class Jitted:
         return name if found is self else (_rebuild, (self.function, self.options))
 
 
+def _new(function: Any, **options: Any) -> Jitted:
+    """A jitted function: of the type whose calls are native where there is one, else a plain instance of Jitted."""
+    from wengert.compile import pipeline
+
+    made = pipeline.new_jitted(Jitted) if options["backend"] in (None, "native") and not options["check"] else None
+    if made is None:
+        return Jitted(function, **options)
+    Jitted.__init__(made, function, **options)
+    return made  # type: ignore[no-any-return]
+
+
 def _rebuild(function: Any, options: dict[str, Any]) -> Jitted:
-    return Jitted(function, **options)
+    return _new(function, **options)
 
 
 class _Staging:
@@ -436,11 +465,4 @@ def _result_leaves(result: Any) -> tuple[list[Any], Any]:
 # ---------------------------------------------------------------------------------------------------------- backend
 
 
-def compile_program(program: WengertList, backend: str | None) -> tuple[Executable, str]:
-    """What runs a list, and the name of the back end."""
-    from wengert.compile import pipeline  # what makes machine code is imported by the first compilation
-
-    return pipeline.compile_program(program, backend)[:2]
-
-
-__all__ = ["Jitted", "Report", "Specialization", "compile_program", "jit"]
+__all__ = ["Jitted", "Report", "Specialization", "jit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def text(program: WengertList) -> str:
     return emit(tensors(program), Module(engine.libmvec())).text.text()
 
 
-def _load(text: str, tables: dict[str, list[Any]]) -> engine.Module:
+def load(text: str, tables: dict[str, list[Any]]) -> engine.Module:
     """The machine code of a body by itself, with its tables of Python objects filled."""
     register()
     module = engine.compile(text)
@@ -70,7 +71,7 @@ class Native:
     """
 
     def __init__(
-        self, program: WengertList, load: Callable[[str, dict[str, list[Any]]], engine.Module] = _load
+        self, program: WengertList, load: Callable[[str, dict[str, list[Any]]], engine.Module] = load
     ) -> None:
         self.program = program
         emitted = emit(tensors(program), Module(engine.libmvec()))
@@ -80,7 +81,9 @@ class Native:
         if self.arrays:
             places = (ctypes.c_void_p * len(self.arrays)).from_address(self.module.address("arrays"))
             places[:] = [array.ctypes.data for array in self.arrays]
-        self.pools = [self.module.address(name) for name in emitted.pools]
+        if emitted.pools:
+            pools = [self.module.address(name) for name in emitted.pools]
+            self.module.before_close(functools.partial(_free, pools))
         if emitted.threads:
             ctypes.c_int64.from_address(self.module.address("threads")).value = threads.count()
         self.in_avals = [var.aval for var in program.inputs]
@@ -100,11 +103,13 @@ class Native:
             return None
         return [out[()] if aval.scalar else out for out, aval in zip(outs, self.out_avals, strict=True)]
 
-    def __del__(self) -> None:
-        for address in getattr(self, "pools", ()):
-            pool = ctypes.c_void_p.from_address(address)
-            ctypes.pythonapi.PyMem_RawFree(pool)
-            pool.value = None
+
+def _free(pools: Sequence[int]) -> None:
+    """Give back the scratch memory of a module that goes."""
+    for address in pools:
+        pool = ctypes.c_void_p.from_address(address)
+        ctypes.pythonapi.PyMem_RawFree(pool)
+        pool.value = None
 
 
 def _pointers(arrays: Sequence[np.ndarray[Any, Any]]) -> Any:
@@ -143,4 +148,4 @@ def _host(node: Host) -> Callable[..., None]:
     return call
 
 
-__all__ = ["STAGES", "Native", "tensors", "text"]
+__all__ = ["STAGES", "Native", "load", "tensors", "text"]

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from wengert import errors
-from wengert.compile import engine, native, passes, source
+from wengert.compile import engine, instance, native, passes, source, spec
+from wengert.compile.calls import Call
+from wengert.compile.entry import Entry
 from wengert.compile.evaluator import Evaluator
+from wengert.compile.staging import Staged
 from wengert.program import WengertList
 
 Executable = Callable[[Sequence[Any]], "list[Any] | None"]
@@ -20,6 +23,7 @@ BACKENDS: Final[dict[str, Callable[[WengertList], Executable]]] = {
 }
 LONGEST: Final = 6000  # lines up to which native code is made: LLVM takes some milliseconds for a hundred
 _said: set[str] = set()
+_types: dict[type, type] = {}  # what an object looks like from Python → the type whose calls are native
 
 
 def check_backend(backend: str | None) -> None:
@@ -31,18 +35,22 @@ def check_backend(backend: str | None) -> None:
         )
 
 
-def compile_program(program: WengertList, backend: str | None) -> tuple[Executable, str, WengertList]:
-    """An executable for a list, the name of the back end that made it, and the list after the passes.
+def compile_program(
+    program: WengertList, backend: str | None, entry: Entry | None = None
+) -> tuple[Executable, str]:
+    """An executable for a list, and the name of the back end that made it; native code with this entry around it.
 
     Where native code cannot be had the NumPy back end takes its place; where it should have worked, a warning says why.
     """
     optimized = passes.run(program)
-    if backend is not None:
-        return BACKENDS[backend](optimized), backend, optimized
-    if engine.unavailable() is None and len(optimized) <= LONGEST:
+    if backend not in (None, "native"):
+        return BACKENDS[backend](optimized), backend
+    if backend == "native" or (engine.unavailable() is None and len(optimized) <= LONGEST):
         try:
-            return native.Native(optimized), "native", optimized
+            return native.Native(optimized, native.load if entry is None else entry.load), "native"
         except (RuntimeError, MemoryError, OSError) as error:
+            if backend == "native":
+                raise
             reason = str(error).strip().splitlines()[:2]
             if str(reason) not in _said:
                 _said.add(str(reason))
@@ -52,7 +60,24 @@ def compile_program(program: WengertList, backend: str | None) -> tuple[Executab
                     errors.JitWarning,
                     stacklevel=2,
                 )
-    return source.compile(optimized), "numpy", optimized
+    return source.compile(optimized), "numpy"
+
+
+def new_jitted(face: type) -> Any:
+    """An object whose calls can be native, with the methods of `face`; None where there is no native code here."""
+    if engine.unavailable() is not None:
+        return None
+    if face not in _types:
+        _types[face] = instance.make_type(face)
+    return instance.new(_types[face], face.__call__, {})
+
+
+def new_entry(made: Any, call: Call, staged: Staged) -> Entry | None:
+    """The native entry for what was staged, or None where such calls need Python."""
+    if type(made) not in _types.values():
+        return None
+    specification = spec.specification(call, staged)
+    return None if specification is None else Entry(specification, made)
 
 
 def _passed(upto: str) -> Callable[[WengertList], str]:

@@ -16,6 +16,7 @@ from wengert.compile.tensors import (
     Buffer,
     Control,
     Expr,
+    Host,
     Loop,
     Nest,
     Node,
@@ -152,13 +153,16 @@ def _nest(
     after: list[Node] = []
     later_reads: set[Buffer] = set()
     later_writes: set[Buffer] = set()
+    held = bool(program.guards)  # Python is called only where a guard before it has held
     for node in nodes[1:]:
         reads, writes = set(node.reads()), set(node.writes())
         waits = bool((reads | writes) & later_writes or writes & later_reads)
         joins = group.accepts(node) if isinstance(node, Loop) and not waits else None
         if joins is not None and isinstance(node, Loop):
             group.join(node, joins)
-        elif not waits and not (reads | writes) & group.written and not writes & group.read:
+        elif not (
+            waits or (held and isinstance(node, Host)) or (reads | writes) & group.written or writes & group.read
+        ):
             before.append(node)
         else:
             after.append(node)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import statistics
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import wengert
+from wengert.compile import engine
+from wengert.compile.jit import Jitted
 from wengert.tour.data import Array, Digits
 
 Params = dict[str, Array]
+Gradient = Callable[[Params, Array, Array], tuple[Any, Params]]  # the value of the loss, and its gradient
 HIDDEN = 32
 BATCH = 32
 RATE = 0.2
@@ -24,7 +29,7 @@ def initial(inputs: int, rng: np.random.Generator) -> Params:
         "W1": rng.normal(0.0, math.sqrt(2.0 / (inputs + HIDDEN)), (inputs, HIDDEN)),
         "b1": np.zeros(HIDDEN),
         "w2": rng.normal(0.0, math.sqrt(2.0 / (HIDDEN + 1)), HIDDEN),
-        "b2": np.zeros(()),
+        "b2": np.zeros(())[()],  # a number, as each step makes of it: `jit` would stage an array without axes apart
     }
 
 
@@ -64,17 +69,28 @@ class Epoch(NamedTuple):
     held_accuracy: float
 
 
-def train(params: Params, digits: Digits, epochs: int, rng: np.random.Generator) -> Iterator[Epoch]:
+def compiled() -> Jitted:
+    """The value and gradient of the loss, compiled when first called."""
+    made: Jitted = wengert.jit(wengert.value_and_grad(loss))
+    return made
+
+
+def train(
+    params: Params, digits: Digits, epochs: int, rng: np.random.Generator, value_and_grad: Gradient
+) -> Iterator[Epoch]:
     """Stochastic gradient descent in mini-batches, reshuffled in each epoch; yields before the first and after each."""
-    value_and_grad = wengert.value_and_grad(loss)
     yield _epoch(0, params, digits)
     for number in range(1, epochs + 1):
-        order = rng.permutation(len(digits.train_y))
-        # Batches of nearly equal size: a last one of a single odd digit would throw the weights far off
-        for rows in np.array_split(order, math.ceil(len(order) / BATCH)):
+        for rows in batches(rng.permutation(len(digits.train_y))):
             _, gradient = value_and_grad(params, digits.train_x[rows], digits.train_y[rows])
             params = {name: params[name] - RATE * gradient[name] for name in params}
         yield _epoch(number, params, digits)
+
+
+def batches(order: Any) -> list[Any]:
+    """Mini-batches of two sizes at most. They are nearly equal: a last one of one odd digit would throw the weights far
+    off."""
+    return np.array_split(order, math.ceil(len(order) / BATCH))
 
 
 def _epoch(number: int, params: Params, digits: Digits) -> Epoch:
@@ -85,6 +101,42 @@ def _epoch(number: int, params: Params, digits: Digits) -> Epoch:
         float(loss(params, digits.held_x, digits.held_y)),
         accuracy(params, digits.held_x, digits.held_y),
     )
+
+
+# ------------------------------------------------------------------------------------------------ what jit gained
+
+
+class Gain(NamedTuple):
+    """Seconds that the gradient of one mini-batch takes, and those that `jit` needed to be ready."""
+
+    eager: float
+    jitted: float
+    making: float
+    cached: bool  # whether an earlier run had compiled it all
+    why_numpy: str | None  # why there is no native code
+
+
+def gain(jitted: Jitted, params: Params, digits: Digits, repeats: int = 101) -> Gain:
+    """What `jitted`, which has been trained with, gains over the same function as it is: medians of calls in turn."""
+    rows = batches(np.arange(len(digits.train_y)))[0]
+    x, y = digits.train_x[rows], digits.train_y[rows]
+    eager = wengert.value_and_grad(loss)
+    pairs = [(_seconds(eager, params, x, y), _seconds(jitted, params, x, y)) for _ in range(repeats)]
+    made = jitted.specializations()
+    native = all(one.backend == "native" for one in made)
+    return Gain(
+        statistics.median(pair[0] for pair in pairs),
+        statistics.median(pair[1] for pair in pairs),
+        sum(one.seconds for one in made),
+        native and engine.statistics.compiled == 0,
+        None if native else engine.unavailable() or "the warning above says why",
+    )
+
+
+def _seconds(gradient: Gradient, params: Params, x: Array, y: Array) -> float:
+    start = time.perf_counter()
+    gradient(params, x, y)
+    return time.perf_counter() - start
 
 
 # ------------------------------------------------------------------------------------------ is the gradient right

@@ -61,11 +61,13 @@ def run(directory: Path | None, out: Path, epochs: int, seed: int, console: Cons
     params = network.initial(digits.train_x.shape[1], rng)
     _print_task(params, digits, console)
     difference_error, torch_error = check_gradient(params, digits, rng, console)
-    history = learn(params, digits, epochs, rng, console)
+    history, gain = learn(params, digits, epochs, rng, console)
 
     _heading(console, "4  The report")
     example = one_example(history[-1].params, digits)
-    findings = Findings(derivatives, str(exact), rows, digits, difference_error, torch_error, history, example, seed)
+    findings = Findings(
+        derivatives, str(exact), rows, digits, difference_error, torch_error, history, gain, example, seed
+    )
     try:
         report.write(out, findings)
     except OSError as error:
@@ -233,20 +235,23 @@ def check_gradient(
 
 def learn(
     params: network.Params, digits: Digits, epochs: int, rng: np.random.Generator, console: Console
-) -> list[network.Epoch]:
-    """Train, with a progress bar, and print how it went."""
+) -> tuple[list[network.Epoch], network.Gain]:
+    """Train with a compiled gradient, behind a progress bar; print how it went, and what compiling gained."""
+    gradient = network.compiled()
     history: list[network.Epoch] = []
     columns = (
         TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=epochs, note="")
-        for epoch in network.train(params, digits, epochs, rng):
+        for epoch in network.train(params, digits, epochs, rng, gradient):
             history.append(epoch)
             note = f"loss {epoch.loss:.4f}  held-out accuracy {epoch.held_accuracy:.1%}"
             progress.update(task, completed=epoch.number, note=note)
+    gain = network.gain(gradient, history[-1].params, digits)
     console.print(report.verdict(history[-1], digits))
-    return history
+    console.print(Text(report.gained(gain)))
+    return history, gain
 
 
 def one_example(params: network.Params, digits: Digits) -> WengertList:

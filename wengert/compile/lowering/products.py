@@ -48,7 +48,7 @@ def contract(context: Context, one: View, other: View, terms: Sequence[str], res
         context.fill(out)
         return out
     thin = min(count[1:]) <= NARROW
-    if dtype.kind != "f" or thin or math.prod(count[1:]) <= (SMALL if count[0] == 1 else SMALL_OF_MANY):
+    if dtype.kind not in "fc" or thin or math.prod(count[1:]) <= (SMALL if count[0] == 1 else SMALL_OF_MANY):
         order = [*batch, *rows, *summed, *columns]
         x, y = axes(one, term, order), axes(other, other_term, order)
         product = call("multiply", scalars_cast(context.load(x), dtype), scalars_cast(context.load(y), dtype))
