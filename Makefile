@@ -52,7 +52,7 @@ $(READY): pyproject.toml
 	@echo "Setting up $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) pip install --quiet --upgrade 'pip>=25.1'  # the first pip that reads dependency groups
-	@$(RUN) pip install --quiet --editable '.[tour]' --group test
+	@$(RUN) pip install --quiet --editable '.[tour,jit]' --group test
 	@touch $@
 
 # Peers are there to compare with; without them wengert and its tests run all the same.

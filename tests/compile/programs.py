@@ -256,7 +256,18 @@ def writing(d: Drawing) -> None:
                         ("np.add.at({}, np.s_[{i}], {y})", "add({y})"))  # fmt: skip
         text += "\n" + how.replace("{i}", where).replace("{y}", value)
         jax += "\n{} = {}.at[" + where + "]." + at.replace("{y}", value)
-    d.add(text, jax)
+    back = d.one("", f"\n{{}} = {{}}[{index(d, d.shape(x))}] * {{}}[{index(d, d.shape(x))}]")
+    fits = not back or _fits(back, d.values[x])
+    d.add(text + back * fits, jax + back * fits)
+
+
+def _fits(back: str, like: np.ndarray) -> bool:
+    """Whether the two parts that are read back broadcast."""
+    try:
+        eval(back.split(" = ")[1].replace("{}", "like"), {"np": np, "like": like})
+    except ValueError:
+        return False
+    return True
 
 
 # ----------------------------------------------------------------------------------------------------------- products

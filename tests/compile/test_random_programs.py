@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 
 import wengert as wg
 from tests.compile.handmade import SPECIAL, kind, outcome
 from tests.compile.programs import KINDS, PLAIN, Program, programs
 from wengert.compile import engine, passes
 from wengert.compile.passes import cse, dead, fold, simplify
-from wengert.compile.passes.sweep import Sweep
+from wengert.compile.passes.sweep import Sweep, line
 
 TIMES = float(os.environ.get("WENGERT_PROGRAMS", "0"))
 
@@ -202,3 +202,40 @@ def special(args: Any, k: int) -> list[Any]:
         hit = rng.random(x.shape) < (0.3, 0.6, 1.0, 0.1)[k]
         found.append(np.where(hit, rng.choice(values, x.shape), x)[()])
     return found
+
+
+# --------------------------------------------------------------------------------------------------- the tests, tested
+
+FAULTS: dict[str, tuple[str, Any]] = {
+    "x - y is x + y": ("subtract", lambda s, e: line("add", *e.inputs)),
+    "a transpose is a reshape": ("transpose", lambda s, e: line("reshape", e.inputs[0], shape=e.outputs[0].aval.shape)),
+    "a cotangent is its own partial": ("scale", lambda s, e: line("multiply", e.inputs[0], e.inputs[0])),
+    "reads skip writes": ("getitem", lambda s, e: _skipping(s, e)),
+    "where is its first choice": ("where", lambda s, e: line("positive", e.inputs[1])),
+    "sums are of absolute values": ("sum", lambda s, e: line("sum", s.new("absolute", e.inputs[0]), *e.inputs[1:], **e.params)),
+}
+
+
+def _skipping(s: Any, e: Any) -> Any:
+    write = s.maker(e.inputs[0], "setitem", "add_at")
+    return None if write is None else line("getitem", write.inputs[0], **e.params)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_and_shrunk(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among the programs that CI draws there is one that shows it, and what is left of it after shrinking is short."""
+    name, rewrite = FAULTS[fault]
+    wrong = {**simplify.TABLE, name: [rewrite, *simplify.TABLE.get(name, [])]}
+
+    def shows(program: Program) -> bool:
+        readings = Readings(program)
+        try:
+            agree(results(readings, optimised), results(readings, called), "the passes")
+        except Exception:
+            return True
+        return False
+
+    monkeypatch.setattr(simplify, "TABLE", wrong)
+    options = settings(max_examples=150, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    found = find(programs(PLAIN), shows, settings=options)
+    assert len(found.needed()) <= 3

@@ -121,12 +121,15 @@ def test_integers_and_bools(name):
                 check(listing, given)
 
 
+NAN_WITH_A_PAYLOAD = np.frombuffer(bytes.fromhex("010000000000f87f"))[0]
 LITERALS = [
-    0, -7, 10**30, True, 0.1, -0.0, 1e-320, np.inf, -np.inf, np.nan, -np.nan, 1 + 2j, complex(-0.0, np.inf), complex(np.nan, -0.0),
-    np.float32(0.1), np.float32(3.4028235e38), np.float16(0.1), np.float64(1) / 3, np.longdouble(1) / 3, np.int8(-128), np.uint64(2**64 - 1),
-    np.bool_(False), np.complex64(0.1 + 0.2j), np.clongdouble(1) / 3, np.longlong(5), np.float32(-np.nan),
-    np.frombuffer(bytes.fromhex("010000000000f87f"))[0], np.frombuffer(bytes.fromhex("010000000000f87f")).item(),
-    "text", b"bytes", None, Ellipsis, slice(1, None, -2), (), (1,), (slice(None), None, ..., -1), [1, (2.5, "a")], {"a": 1.5, 2: (3,)},
+    0, -7, 10**30, True, 0.1, -0.0, 1e-320, np.inf, -np.inf, np.nan, -np.nan,
+    1 + 2j, complex(-0.0, np.inf), complex(np.nan, -0.0),
+    np.float32(0.1), np.float32(3.4028235e38), np.float32(-np.nan), np.float16(0.1), np.float64(1) / 3,
+    np.longdouble(1) / 3, np.int8(-128), np.uint64(2**64 - 1), np.longlong(5), np.bool_(False),
+    np.complex64(0.1 + 0.2j), np.clongdouble(1) / 3, NAN_WITH_A_PAYLOAD, NAN_WITH_A_PAYLOAD.item(),
+    "text", b"bytes", None, Ellipsis, slice(1, None, -2), (), (1,), (slice(None), None, ..., -1),
+    [1, (2.5, "a")], {"a": 1.5, 2: (3,)},
     np.dtype(np.float32), np.dtype(">f8"), np.dtype(np.longlong), np.dtype(bool),
 ]  # fmt: skip
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.compile.test_source import bits, check, expected_of
 from wengert import control
 from wengert.compile import source
-
-from .test_source import bits, check, expected_of
 
 
 def traced(function, *args):

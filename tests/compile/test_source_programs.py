@@ -1,9 +1,7 @@
 """Whole programs through the NumPy back end: work arrays, ownership, threads, guards, names, standing alone."""
 
 import gc
-import importlib.util
 import linecache
-import pathlib
 import subprocess
 import sys
 import threading
@@ -14,26 +12,18 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.compile.test_random_programs import Readings, drawn
+from tests.compile.test_source import bits, check, expected_of
+from tests.oracles import programs as programs_of_peers
+from tests.oracles.peers import Peer
+from tests.oracles.programs import CONSTANTS, mixed
 from wengert import core
-from wengert.compile import source
+from wengert.compile import passes, source
 from wengert.compile.source import reuse
 from wengert.core import REGISTRY, Primitive
 from wengert.ops.vector import scale
 from wengert.testing import cases
 
-from .test_source import bits, check, expected_of
-
-
-def of_oracles(name):
-    """A module of the tests beside these, which are no package together."""
-    path = pathlib.Path(__file__).parents[1] / "oracles" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"oracles_{name}", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ORACLES = of_oracles("programs")
 N = 3000  # elements: enough for work arrays
 
 
@@ -581,18 +571,16 @@ def work_arrays_everywhere(monkeypatch):
 
 def readings(one, dtype):
     """Value, gradient, JVP, HVP and batched gradient of a program, as functions and their arguments."""
-    constants = {name: value.astype(dtype) for name, value in ORACLES.CONSTANTS.items()} | {
-        "peer": of_oracles("peers").Peer()
-    }
+    constants = {name: value.astype(dtype) for name, value in CONSTANTS.items()} | {"peer": Peer()}
     x = one.x if one.x.dtype.kind == "c" else one.x.astype(dtype)
-    v = ORACLES.mixed(*x.shape, seed=11).astype(x.dtype)
+    v = mixed(*x.shape, seed=11).astype(x.dtype)
 
     def f(x):
         return one.function(np, x, constants)
 
     def total(x):
         y = f(x)
-        return np.sum(np.asarray(ORACLES.mixed(*y.shape, seed=13), dtype) * y)
+        return np.sum(np.asarray(mixed(*y.shape, seed=13), dtype) * y)
 
     yield f, (x,)
     yield wg.grad(total), (x,)
@@ -601,10 +589,10 @@ def readings(one, dtype):
     yield wg.vmap(wg.grad(total)), (np.stack([x, x * dtype(1.01)]),)
 
 
-@pytest.mark.parametrize("one", ORACLES.PROGRAMS, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", programs_of_peers.PROGRAMS, ids=lambda one: one.name)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_programs_of_the_oracles(one, dtype, work_arrays_everywhere):
-    for function, args in readings(one, dtype):
+    for function, args in list(readings(one, dtype))[:: 1 if dtype is np.float64 else 3]:
         check(wg.trace(function)(*args), args)
 
 
@@ -630,3 +618,17 @@ def test_work_arrays_around_each_primitive(name, work_arrays_everywhere):
         leaves = [case.args[k] for k in moving]
         with np.errstate(all="ignore"):
             check(wg.trace(apply)(*leaves), leaves)
+
+
+@drawn(60)
+def test_random_programs(one):
+    """As staged and as optimised, with work arrays for everything, which Hypothesis has no fixture for."""
+    small, reuse.SMALL = reuse.SMALL, 1
+    try:
+        for function, args in Readings(one).cases.values():
+            with np.errstate(all="ignore"):
+                listing = wg.trace(function)(*args)
+            for version in (listing, passes.run(listing)):
+                check(version, args)
+    finally:
+        reuse.SMALL = small

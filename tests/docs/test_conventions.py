@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from . import rows_derivatives, rows_memory, rows_numbers, rows_refused  # noqa: F401  (they enter their rows)
+from . import (  # noqa: F401  (they enter their rows)
+    rows_compiled,
+    rows_derivatives,
+    rows_memory,
+    rows_numbers,
+    rows_refused,
+)
 from .rows import TESTS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "conventions.md").read_text(encoding="utf-8")

@@ -79,7 +79,7 @@ def test_the_page_says_what_jit_gained(findings):
     gain = network.Gain(310e-6, 41e-6, 0.18, False, None)
     said = "jit: a gradient in 41 µs, eager 310 µs (7.6×), after 180 ms of compiling."
     assert report.gained(gain) == said and said in report.page(findings._replace(gain=gain))
-    assert report.gained(gain._replace(cached=True)).endswith("after 180 ms of loading what an earlier run compiled.")
+    assert report.gained(gain._replace(cached=True)).endswith("after 180 ms of loading from the disk cache.")
     assert report.gained(gain._replace(why_numpy="no <llvmlite>")).startswith(f"{said} It runs by NumPy")
     text = report.page(findings._replace(gain=gain._replace(why_numpy="no <llvmlite>")))
     assert "no &lt;llvmlite&gt;" in text and "no <llvmlite>" not in text

@@ -32,6 +32,10 @@ class Call:
         self.key = structure, tuple(entries), fixed, tuple(statics)
         self.group = structure, tuple(entry for entry in entries if type(entry) is not Static), fixed
 
+    def inputs(self, found: Sequence[Any]) -> list[Any]:
+        """Those of the leaves of a call like this one that are inputs."""
+        return [leaf for leaf, entry in zip(found, self._entries, strict=True) if type(entry) is not Static]
+
     def values(self) -> list[Any]:
         """The static values."""
         return [static.value for static in self.statics]
@@ -146,14 +150,7 @@ class Splitter:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """The call taken apart; None where a traced array is among the arguments."""
-        fixed: dict[Any, Any] = {}
-        if self.positions or self.names:
-            args, kwargs, fixed = self._without_static(args, kwargs)
-        structure: Any
-        if not kwargs and tree.ATOMS.issuperset(map(type, args)):
-            found, structure = list(args), len(args)
-        else:
-            found, structure = tree.flatten((args, kwargs))
+        found, structure, fixed = self.flat(args, kwargs)
         entries: list[Any] = []
         leaves: list[Any] = []
         for leaf in found:
@@ -173,6 +170,16 @@ class Splitter:
             leaves.append(leaf)
         statics = [Static(value) for value in fixed.values()]
         return Call(structure, entries, leaves, tuple(fixed), statics)
+
+    def flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any, dict[Any, Any]]:
+        """The leaves of the arguments that are not static as a whole, their structure, and those that are."""
+        fixed: dict[Any, Any] = {}
+        if self.positions or self.names:
+            args, kwargs, fixed = self._without_static(args, kwargs)
+        if not kwargs and tree.ATOMS.issuperset(map(type, args)):
+            return list(args), len(args), fixed
+        found, structure = tree.flatten((args, kwargs))
+        return found, structure, fixed
 
     def _without_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         places = {position % len(args) for position in self.positions if -len(args) <= position < len(args)}

@@ -19,6 +19,7 @@ import numpy as np
 from wengert import core, errors, tree
 from wengert.compile.calls import Call, Splitter, static_places
 from wengert.compile.checking import compare
+from wengert.compile.differentiated import call_traced, concrete_arguments
 from wengert.compile.comparing import same_list
 from wengert.compile.evaluator import Evaluator
 from wengert.compile.fresh import note_fresh
@@ -232,7 +233,7 @@ class Jitted:
         """Call the function: from its list where one fits, else after staging it."""
         call = self._split(args, kwargs)
         if call is None:
-            return self.function(*args, **kwargs)
+            return self._traced(args, kwargs)
         if self._check:
             return self._checked(call)
         for made in self._table.get(call.key, ()):
@@ -240,6 +241,23 @@ class Jitted:
             if outs is not None:
                 return tree.unflatten(made.out_tree, outs)
         return self._miss(call)
+
+    def _traced(self, args: Any, kwargs: Any) -> Any:
+        """A call inside a transform: a call of the list where that is possible, else of the function itself."""
+        plain = concrete_arguments(args, kwargs)
+        if plain is not None and not self._check:
+            call = self._split(*plain)
+            assert call is not None
+            bucket = self._table.get(call.key, ())
+            made = next((found for found in bucket if all(guard.holds() for guard in found.guards)), None)
+            if made is None:
+                with _Staging(self._lock) as admitted:
+                    room = self._counts.get(call.group, 0) < self.options["max_specializations"]
+                    made = self._make(call) if admitted and room else None
+            if made is not None and not made.program.guards:
+                leaves = call.inputs(self._split.flat(args, kwargs)[0])
+                return call_traced(made.program, leaves, made.hidden, made.out_tree)
+        return self.function(*args, **kwargs)
 
     def _miss(self, call: Call) -> Any:
         """A call that no list fits: stage it, or run the function itself."""

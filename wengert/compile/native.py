@@ -11,6 +11,7 @@ import numpy as np
 
 from wengert.compile import (
     emit_control,  # noqa: F401  (teaches `emit` loops and branches)
+    emit_linalg,  # noqa: F401  (and linear algebra)
     engine,
     threads,
 )
@@ -70,9 +71,7 @@ class Native:
     `load` makes code of text and fills its tables; it may put an entry around the body.
     """
 
-    def __init__(
-        self, program: WengertList, load: Callable[[str, dict[str, list[Any]]], engine.Module] = load
-    ) -> None:
+    def __init__(self, program: WengertList, load: Callable[[str, dict[str, list[Any]]], engine.Module] = load) -> None:
         self.program = program
         emitted = emit(tensors(program), Module(engine.libmvec()))
         self.hosts: list[Any] = [np.ndarray, *map(_host, emitted.hosts)] if emitted.hosts else []

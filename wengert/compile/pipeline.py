@@ -35,9 +35,7 @@ def check_backend(backend: str | None) -> None:
         )
 
 
-def compile_program(
-    program: WengertList, backend: str | None, entry: Entry | None = None
-) -> tuple[Executable, str]:
+def compile_program(program: WengertList, backend: str | None, entry: Entry | None = None) -> tuple[Executable, str]:
     """An executable for a list, and the name of the back end that made it; native code with this entry around it.
 
     Where native code cannot be had the NumPy back end takes its place; where it should have worked, a warning says why.

@@ -16,7 +16,7 @@ from wengert.compile.order import order_axes
 from wengert.compile.tensors import Accumulate, Buffer, Control, Loop, Nest, Node, Tensors
 
 PARTS: Final = 16
-HEAVY: Final = 400_000  # cycles of work from which on a loop is worth the start of a thread (about 15 µs)
+HEAVY: Final = 1_500_000  # cycles of work from which on a loop is worth a thread's start: 15 µs, more where it is busy
 
 
 def split(program: Tensors) -> Tensors:

@@ -136,7 +136,7 @@ def gained(gain: Gain) -> str:
     text = (
         f"jit: a gradient in {gain.jitted * 1e6:.0f} µs, eager {gain.eager * 1e6:.0f} µs "
         f"({gain.eager / gain.jitted:.1f}×), after {gain.making * 1e3:.0f} ms of "
-        f"{'loading what an earlier run compiled' if gain.cached else 'compiling'}."
+        f"{'loading from the disk cache' if gain.cached else 'compiling'}."
     )
     return text if gain.why_numpy is None else f"{text} It runs by NumPy, not native code: {gain.why_numpy}."
 

@@ -268,9 +268,9 @@ def _kind_name(value: Any) -> str:
 def as_argument(value: Any, aval: Aval) -> Any:
     """A derivative in the shape and dtype of its argument: NumPy scalars for scalars, arrays for 0-d arrays."""
     value = fit_dtype(value, aval)
-    if not aval.shape and not aval.scalar and type(value) not in TRACED:
-        return np.array(value)
-    return value[()] if aval.scalar and type(value) is np.ndarray else value
+    if aval.shape or aval_of(value).scalar == aval.scalar:
+        return value
+    return value[()] if aval.scalar else np.copy(value)
 
 
 def zeros_for(aval: Aval) -> Any:

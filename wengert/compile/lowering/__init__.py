@@ -5,6 +5,7 @@ from wengert.compile.lowering import (  # noqa: F401  (fill the table)
     convolution,
     elementwise,
     indexing,
+    linalg,
     products,
     reductions,
     scans,

@@ -66,9 +66,7 @@ class Context:
         self.count = 0
         self.uses = uses(program)
         self.delayed: dict[Var, tuple[Equation, list[Operand]]] = {}  # scatters that a sum may take up
-        self.sums: set[Buffer] = (
-            set()
-        )  # arrays that one sum built and only the next reads, so that it may go on in place
+        self.sums: set[Var] = set()  # arrays that one sum built and only the next reads, so that it may go on in place
 
     # ------------------------------------------------------------------------------------------------- memory
 

@@ -246,7 +246,7 @@ def _add(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
         fresh = True
     else:
         given = context.view(context.operand(second))
-        if given.buffer in context.sums and context.uses.get(second) == 1:
+        if second in context.sums and context.uses.get(second) == 1:
             out = given
         else:
             out = context.temp(aval.shape, aval.dtype)
@@ -255,7 +255,7 @@ def _add(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
     for line, (ct,) in parts:
         write(context, out, ct, line.params["index"], None, "add", fresh)
         fresh = False
-    context.sums.add(out.buffer)
+    context.sums.add(eqn.outputs[0])
     return [out]
 
 

@@ -44,9 +44,9 @@ def _with_units(view: View, shape: Shape) -> View:
     return View(view.buffer, shape, tuple(0 if n == 1 else next(strides) for n in shape), view.offset)
 
 
-def call(name: str, *args: Expr, **params: Any) -> Expr:
+def call(name: str, *args: Expr, **given: Any) -> Expr:
     """A primitive of scalars that has scalar code."""
-    found = apply(REGISTRY[name], args, params)
+    found = apply(REGISTRY[name], args, given)
     if not scalars.supported(*found.data[:2], found.data[2], found.aval):
         raise Unsupported
     return found

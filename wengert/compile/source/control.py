@@ -99,7 +99,7 @@ def _loop(writer: Writer, eqn: Equation, texts: Sequence[str], state: Sequence[s
         for name, var in zip(state, params["body"].inputs[params["body_consts"] :], strict=True)
         for line in _weak(name, var)
     ]
-    holds = f"{test}({_tuple([*state, *fixed])})"
+    holds = f"{test}({_tuple([*fixed, *state])})"
     if weak:
         writer.line("while True:")
         for line in [*weak, f"if not {holds}:", "    break"]:
