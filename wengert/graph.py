@@ -17,6 +17,7 @@ from wengert.core import (
     IGNORED,
     TRACED,
     Primitive,
+    Symbol,
     Trace,
     TracedArray,
     Variable,
@@ -100,13 +101,14 @@ class Hooks:
 class ReverseTrace(Trace):
     """Records a graph of nodes, each of which knows its parents but not its children."""
 
-    __slots__ = ("hooked", "no_grad_outside")
+    __slots__ = ("hooked", "no_grad_outside", "shared")
     what = "Variable"
 
     def __init__(self, order: int | None = None) -> None:
         super().__init__(order)
         self.hooked = False  # whether any of its nodes ever got a hook, so that sweeps need not ask each
         self.no_grad_outside = no_grad_depth.get() if order is None else 0
+        self.shared: dict[Any, Node] = {}  # by the line that a result stands for, and the nodes of its operands
 
     # The next two are `process` for plain ufuncs, which are most of what programs do. They are written out, and alike:
     # each call, container or test that they save is some hundredth of the time of recording and sweeping an operation.
@@ -245,8 +247,15 @@ class ReverseTrace(Trace):
             saved[k] = value
         if keeps_out:
             saved[slot] = out if residuals is None else residuals
+        if type(out) is Symbol:  # a list is being written, in which equal lines are one: so are their nodes
+            key = (out._info, active, *(args[k]._info for k in active))
+            node = self.shared.get(key)
+            if node is not None:
+                return new_traced(Variable, self, out, node)
         first, *rest = [(k, args[k]._info, into(values[k], out)) for k in active]
         node = new_node(primitive, params, first, tuple(rest), saved)
+        if type(out) is Symbol:
+            self.shared[key] = node
         if not primitive.multiple:
             return new_traced(Variable, self, out, node)
         count = len(out)

@@ -6,6 +6,7 @@ the first, and scratch lies in one arena where the program has been planned: so 
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from scipy.linalg import lu_factor
 
 from wengert.compile import scalars
 from wengert.compile.split import PARTS
@@ -110,7 +111,7 @@ def turn(loop, memory):
             kept = tuple(k for k, s in enumerate(effect.view.strides) if s == 0 and loop.shape[k] != 1)
             ufunc = getattr(np, effect.how)
             total = ufunc.reduce(value, axis=kept, keepdims=True) if kept else value
-            first = target[tuple(slice(0, 1) if k in kept else slice(None) for k in range(target.ndim))]
+            first = target[(*(slice(0, 1) if k in kept else slice(None) for k in range(target.ndim)), ...)]
             first[...] = ufunc(first, total.astype(dtype))
         elif target is None:
             scatter(effect, [np.broadcast_to(values[i], loop.shape) for i in effect.indices], value, memory)
@@ -279,7 +280,7 @@ def run_control(node, memory):
     ins = [seen(memory, view).reshape(-1) for view in node.ins]
     for view in node.scratch:
         memory.setdefault(view.buffer, garbage(view.buffer.dtype, max(view.buffer.size, 1)))
-    outs = {"scan": scan, "while": repeat, "while_pullback": go_back, "cond": choose}[node.kind](node, ins)
+    outs = KINDS[node.kind](node, ins)
     for view, value in zip(node.outs, outs, strict=True):
         seen(memory, view).reshape(-1)[...] = value
 
@@ -329,5 +330,25 @@ def choose(node, ins):
     return call(node.bodies[index], ins[1:])
 
 
+def factor(node, ins):
+    """Matrices as Fortran has them, worked on in place; what NumPy refuses fails."""
+    n, kind = node.params["n"], node.kind
+    a = np.swapaxes(ins[0].reshape(-1, n, n), 1, 2)
+    try:
+        if kind == "solve":
+            b = np.swapaxes(ins[1].reshape(len(a), node.params["columns"], n), 1, 2)
+            return [garbage(a.dtype, a.size), np.swapaxes(np.linalg.solve(a, b), 1, 2).reshape(-1)]
+        if kind == "lu":
+            pairs = [lu_factor(matrix) for matrix in a]
+            parity = [(-1.0) ** np.count_nonzero(pivots != np.arange(n)) for _, pivots in pairs]
+            return [np.swapaxes([found for found, _ in pairs], 1, 2).reshape(-1), np.array(parity)]
+        found = np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        raise Failed from None
+    return [(np.swapaxes(found, 1, 2) if kind == "lower" else found.conj()).reshape(-1)]
+
+
+KINDS = {"scan": scan, "while": repeat, "while_pullback": go_back, "cond": choose}
+KINDS.update(dict.fromkeys(("solve", "lu", "lower", "upper"), factor))
 NODES = {Loop: run_loop, Nest: run_nest, Product: run_product, Host: run_host, Control: run_control}
 __all__ = ["garbage", "interpret", "rooms"]

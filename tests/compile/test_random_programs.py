@@ -212,7 +212,10 @@ FAULTS: dict[str, tuple[str, Any]] = {
     "a cotangent is its own partial": ("scale", lambda s, e: line("multiply", e.inputs[0], e.inputs[0])),
     "reads skip writes": ("getitem", lambda s, e: _skipping(s, e)),
     "where is its first choice": ("where", lambda s, e: line("positive", e.inputs[1])),
-    "sums are of absolute values": ("sum", lambda s, e: line("sum", s.new("absolute", e.inputs[0]), *e.inputs[1:], **e.params)),
+    "sums are of absolute values": (
+        "sum",
+        lambda s, e: line("sum", s.new("absolute", e.inputs[0]), *e.inputs[1:], **e.params),
+    ),
 }
 
 
@@ -236,6 +239,8 @@ def test_a_fault_is_found_and_shrunk(fault: str, monkeypatch: pytest.MonkeyPatch
         return False
 
     monkeypatch.setattr(simplify, "TABLE", wrong)
-    options = settings(max_examples=150, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    options = settings(
+        max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     found = find(programs(PLAIN), shows, settings=options)
     assert len(found.needed()) <= 3

@@ -24,7 +24,7 @@ def _():
     jitted = wg.jit(f)
     for x, n in ((1.0, 2), (3.0, 2), (1.0, 3), (-1.0, 2)):
         assert jitted(np.float64(x), n) == f(np.float64(x), n)
-    assert len(jitted.specializations()) == 4  # float(x) asks for -1.0 itself, the others for signs and counts only
+    assert len(jitted.specializations()) == 3  # 1.0 and 3.0 take the same way
 
 
 @row("a 17th such outcome for arguments of the same shapes")
@@ -72,7 +72,11 @@ def _():
         return x * count[0]
 
     rng = np.random.default_rng(0)
-    for program in (lambda x: x + np.random.normal(), lambda x: x + rng.normal(), counting):
+    for program in (
+        lambda x: x + np.random.normal(),  # noqa: NPY002
+        lambda x: x + rng.normal(),
+        counting,
+    ):
         with pytest.raises(wg.errors.StagingError):
             wg.jit(program)(1.0)
 
@@ -165,7 +169,7 @@ def _():
     assert abs(got - want) <= 1e-12 * np.sum(np.abs(x))
 
 
-@row("`(inf + 1) - inf`, −0.0, subnormal numbers, the payload of a two-sum")
+@row("`(inf + 1) - inf`, −0.0, subnormal numbers, the error term of a two-sum")
 def _():
     def two_sum(a, b):
         s = a + b

@@ -47,6 +47,22 @@ def test_eager(capsys):
     assert "largest error" in capsys.readouterr().out
 
 
+def test_jitted(capsys):
+    found = run("jitted")
+    assert 0.6 < found["acceptance"] <= 1 and len(found["chain"].specializations()) == 1
+    # The posterior's moments by brute force, on a grid in the logarithms of amplitude and lifetime
+    t, counts, samples = found["t"], found["counts"], np.exp(found["samples"])
+    a, b = np.meshgrid(np.linspace(1.5, 3.5, 401), np.linspace(0.0, 2.0, 401), indexing="ij")
+    log_rate = a[..., None] - t * np.exp(-b)[..., None]
+    log_posterior = np.sum(counts * log_rate - np.exp(log_rate), axis=-1) - (a**2 + b**2) / 50
+    weight = np.exp(log_posterior - log_posterior.max())
+    for values, sampled in ((np.exp(a), samples[:, 0]), (np.exp(b), samples[:, 1])):
+        mean = np.average(values, weights=weight)
+        spread = np.sqrt(np.average((values - mean) ** 2, weights=weight))
+        assert abs(sampled.mean() - mean) < 0.25 * spread and abs(sampled.std() / spread - 1) < 0.2
+    assert "accepted" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_tested(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60

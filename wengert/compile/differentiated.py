@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from wengert import core, tree
@@ -17,13 +17,11 @@ class CompiledCall(ListCall):
     """A closed list on its operands, run by compiled code; so are its derivatives, which are calls of this kind too."""
 
     def value(self, *operands: Any, body: WengertList) -> tuple[Any, ...]:
-        executable: Callable[[Sequence[Any]], Any] | None = body.derived.get("executable")
-        if executable is None:
+        if "executable" not in body.derived:
             from wengert.compile import pipeline  # loaded by the first compilation
 
-            executable, _ = pipeline.compile_program(written_out(body), None)
-            body.derived["executable"] = executable
-        return tuple(executable(operands))
+            body.derived["executable"], _ = pipeline.compile_program(written_out(body), None)
+        return tuple(body.derived["executable"](operands))
 
 
 compiled_call: Final = CompiledCall("compiled_call")

@@ -37,6 +37,7 @@ from wengert.compile.tensors import (
 
 INT64: Final = np.dtype(np.int64)
 ON_STACK: Final = 16384  # bytes of scratch that a body takes from the stack; more comes from a pool of its own
+SHORT: Final = 64  # iterations of a loop up to which it is not worth LLVM's time to vectorise it
 INLINED: Final = 64  # iterations of a loop up to which it becomes part of the body
 IN_CODE: Final = 4096  # bytes of a baked constant that are written into the code
 BLAS: Final = {"f": "s", "d": "d", "F": "c", "D": "z"}  # the letters of its routines
@@ -146,7 +147,8 @@ class Kernel:
                 self.code.line(f"store {llvm_type(dtype)} {start}, ptr {accumulator.register}")
         outer = dict(self.offsets)
         span = self.span if depth == 0 else None
-        repeat(self.code, self.lengths[depth], lambda i: self.step(depth, i, outer), span)
+        plain = math.prod(self.loop.shape) <= SHORT
+        repeat(self.code, self.lengths[depth], lambda i: self.step(depth, i, outer), span, plain)
         self.offsets = outer
         for accumulator in self.accumulators.values():
             if accumulator.start == depth:
@@ -293,7 +295,7 @@ def element(dtype: Any) -> str:
     return f"[{dtype.itemsize} x i8]" if dtype.kind == "c" else memory_type(dtype)
 
 
-def repeat(code: Code, count: int, body: Any, span: tuple[str, str] | None = None) -> None:
+def repeat(code: Code, count: int, body: Any, span: tuple[str, str] | None = None, plain: bool = False) -> None:
     """for i in range(count), or over a span of it that is not empty: body(i)."""
     if count == 1 and span is None:
         body("0")
@@ -311,8 +313,16 @@ def repeat(code: Code, count: int, body: Any, span: tuple[str, str] | None = Non
     code.label(f"latch{k}")
     code.line(f"%n{k} = add nuw nsw i64 %i{k}, 1")
     code.line(f"%e{k} = icmp eq i64 %n{k}, {end}")
-    code.line(f"br i1 %e{k}, label %exit{k}, label %loop{k}")
+    code.line(f"br i1 %e{k}, label %exit{k}, label %loop{k}{_plain(code) if plain else ''}")
     code.label(f"exit{k}")
+
+
+def _plain(code: Code) -> str:
+    """Metadata that asks LLVM to leave a loop as it is: short ones gain nothing, and take as long to compile."""
+    number = 10_000 + len(code.module.declarations)
+    code.module.declare('!10000 = !{!"llvm.loop.vectorize.enable", i1 false}')
+    code.module.declare(f"!{number + 1} = distinct !{{!{number + 1}, !10000}}")
+    return f", !llvm.loop !{number + 1}"
 
 
 # ------------------------------------------------------------------------------------------------------- programs

@@ -45,11 +45,11 @@ class _Writer:
         code.line(f"store i64 {start}, ptr {counter}")
         code.line(f"br label %{prefix}top")
         code.label(f"{prefix}top")
-        i = code.op(f"load i64, ptr {counter}")
-        code.line(f"br i1 {code.op(f'icmp slt i64 {i}, {end}')}, label %{prefix}in, label %{prefix}out")
+        now = code.op(f"load i64, ptr {counter}")
+        code.line(f"br i1 {code.op(f'icmp slt i64 {now}, {end}')}, label %{prefix}in, label %{prefix}out")
         code.label(f"{prefix}in")
-        body(i)
-        code.line(f"store i64 {code.op(f'add nsw i64 {i}, 1')}, ptr {counter}")
+        body(now)
+        code.line(f"store i64 {code.op(f'add nsw i64 {now}, 1')}, ptr {counter}")
         code.line(f"br label %{prefix}top")
         code.label(f"{prefix}out")
 
@@ -199,7 +199,7 @@ class _Writer:
         def place(i: Number, j: Number) -> tuple[Number, Number]:
             return (j, i) if upper else (i, j)
 
-        code, n = self.code, self.n
+        n = self.n
 
         def turn(j: Number) -> None:
             def less(i: Number) -> None:

@@ -42,32 +42,32 @@ def fuse(program: Tensors) -> Tensors:
     """The program with its loops merged."""
     nodes: list[Node] = []
     last_write: dict[Buffer, int] = {}
+    last_read: dict[Buffer, int] = {}
+
+    def note(node: Node, k: int) -> None:
+        last_write.update(dict.fromkeys(node.writes(), k))
+        for buffer in node.reads():
+            last_read[buffer] = max(last_read.get(buffer, -1), k)
+
     for node in program.nodes:
         if isinstance(node, Control):
             node.bodies = [fuse(body) for body in node.bodies]
-        if not isinstance(node, Loop):
-            _append(nodes, node, last_write)
-            continue
-        loop = canonical(node)
-        loop = inline(loop, nodes, last_write)
-        needs = max((last_write.get(b, -1) for b in (*loop.reads(), *loop.writes())), default=-1)
-        for k in range(len(nodes) - 1, max(needs, 0) - 1, -1):
-            other = nodes[k]
-            merged = merge(other, loop) if isinstance(other, Loop) else None
-            if merged is not None:
-                nodes[k] = merged
-                for buffer in loop.writes():
-                    last_write[buffer] = k
-                break
-        else:
-            _append(nodes, loop, last_write)
+        merged = None
+        if isinstance(node, Loop):
+            node = inline(canonical(node), nodes, last_write)
+            needs = max((last_write.get(b, -1) for b in (*node.reads(), *node.writes())), default=-1)
+            needs = max(needs, *(last_read.get(b, -1) + 1 for b in node.writes()))  # whoever reads the old values first
+            for k in range(len(nodes) - 1, max(needs, 0) - 1, -1):
+                other = nodes[k]
+                merged = merge(other, node) if isinstance(other, Loop) else None
+                if merged is not None:
+                    nodes[k] = merged
+                    note(node, k)
+                    break
+        if merged is None:
+            note(node, len(nodes))
+            nodes.append(node)
     return sweep(program.with_nodes(nodes))
-
-
-def _append(nodes: list[Node], node: Node, last_write: dict[Buffer, int]) -> None:
-    for buffer in node.writes():
-        last_write[buffer] = len(nodes)
-    nodes.append(node)
 
 
 # ------------------------------------------------------------------------------------------------ canonical loops
@@ -168,6 +168,8 @@ def merge(first: Loop, second: Loop) -> Loop | None:
             type(effect) is Update and not effect.indices and effect.how == "add" and effect.view in stored
         ):
             return None
+    if not set(first.reads()).isdisjoint(other.writes()):
+        return None
     if len({*first.reads(), *first.writes(), *other.reads(), *other.writes()}) > WIDE and first.shape:
         return None
     loads = {e.data: e for e in first.exprs() if e.op == "load"}
@@ -208,6 +210,7 @@ def _permuted(first: Loop, second: Loop) -> Loop | None:
 def inline(loop: Loop, nodes: Sequence[Node], last_write: dict[Buffer, int]) -> Loop:
     """Compute again what cheap producers stored, where the load reads it at other places than it was stored at."""
     made: dict[View, Expr] = {}
+    written = loop.writes()
     for e in loop.exprs():
         if e.op != "load" or e.data.buffer.kind != "temp" or e.data in made:
             continue
@@ -228,8 +231,8 @@ def inline(loop: Loop, nodes: Sequence[Node], last_write: dict[Buffer, int]) -> 
         loads = [x for x in below if x.op == "load"]
         if price and len(loads) > 1 and math.prod(loop.shape) > 2 * store.view.buffer.size:
             continue
-        if any(last_write.get(x.data.buffer, -1) > place for x in loads):  # type: ignore[operator]
-            continue  # written again since: only fills are
+        if any(last_write.get(x.data.buffer, -1) > place or x.data.buffer in written for x in loads):  # type: ignore[operator]
+            continue  # written again since, or here
         index_map = decode(e.data, store.view)
         if index_map is not None:
             made[e.data] = _remapped(store.value, loop.shape, *index_map)

@@ -134,9 +134,11 @@ def _host(node: Host) -> Callable[..., None]:
         users = FLOAT_ERRORS.get()
         try:
             FLOAT_ERRORS.set(IGNORED)
-            results = value(*args, **params)
-            for out, result in zip(arrays[count:], results if multiple else (results,), strict=True):
-                out[...] = result
+            if multiple:
+                for out, result in zip(arrays[count:], value(*args, **params), strict=True):
+                    out[...] = result
+            else:
+                arrays[count][...] = value(*args, **params)
         except BaseException as error:
             error.__traceback__ = None  # its frames hold arrays over memory that will be gone
             raise

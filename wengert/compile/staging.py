@@ -21,7 +21,7 @@ from wengert.compile.comparing import check_alike, holds, same_memory, unlike
 from wengert.compile.environment import REACH_LIMIT, Border, Environment
 from wengert.compile.guards import ContentsGuard, Guard, digest
 from wengert.compile.shadows import Shadows
-from wengert.core import TRACED, Primitive, Symbol, TracedArray, aval_of, new_traced
+from wengert.core import FLOAT_ERRORS, IGNORED, TRACED, Primitive, Symbol, TracedArray, aval_of, new_traced
 from wengert.ops.elementwise import positive
 from wengert.program import Equation, Literal, StageTrace, Var, WengertList
 from wengert.transforms import arguments
@@ -57,7 +57,7 @@ class Staged:
 class JitTrace(StageTrace):
     """Writes a list, notes each value that is asked of it, and keeps the arrays that it met apart."""
 
-    __slots__ = ("_asked", "_captured", "_grown", "_symbols", "met", "outer", "overwritten")
+    __slots__ = ("_asked", "_captured", "_grown", "_said", "_symbols", "met", "outer", "overwritten")
     notes_values = True
 
     def __init__(self, name: str, captured: dict[int, Any]) -> None:
@@ -67,6 +67,7 @@ class JitTrace(StageTrace):
         self.outer = False  # whether it met a traced array, which belongs to a transform outside
         self._captured = captured
         self._asked: set[Var] = set()
+        self._said: dict[Any, list[Var]] = {}  # what lines have computed, so that it is computed once
         self._grown: set[Var | Literal] = set()  # integers beyond 64 bits, which stand in the list as floats
         self._symbols: list[tuple[Symbol, np.ndarray[Any, Any]]] = []  # of captured arrays
 
@@ -105,6 +106,36 @@ class JitTrace(StageTrace):
         super().weakened(x)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        key = self._key(primitive, args, params)
+        if key in self._said:
+            again = [new_traced(Symbol, self, var.example, var) for var in self._said[key]]
+            return tuple(again) if primitive.multiple else again[0]
+        out = self._processed(primitive, args, params)
+        if key is not None:
+            self._said[key] = self.program.equations[-1].outputs
+        return out
+
+    def _key(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """What equal lines have in common; None for those that are not compared.
+
+        A recursive function, such as a determinant by minors, computes the same many times over, and its derivative
+        even more often. Found here, neither is written at all.
+        """
+        parts: list[Any] = [primitive, FLOAT_ERRORS.get() is IGNORED]
+        for arg in args:
+            if type(arg) is Symbol and arg._trace is self and not arg._info.aval.weak:
+                parts.append(arg._info)
+            elif type(arg) in (int, float):
+                parts.append((type(arg), repr(arg)))
+            else:
+                return None
+        for name, value in params.items():
+            if type(value) not in (int, bool, str, type(None)) and not _plain(value):
+                return None
+            parts.append((name, value if type(value) is not tuple else tuple(map(repr, value))))
+        return tuple(parts)
+
+    def _processed(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         try:
             return super().process(primitive, args, params)
         except OverflowError:
@@ -128,6 +159,7 @@ class JitTrace(StageTrace):
         """Let go of all values: what is left, such as the shadow of a recursive function, may be a cycle."""
         self.met.clear()
         self._constants.clear()
+        self._said.clear()
         for var in self.program.inputs:
             var.example = None
         for eqn in self.program.equations:
@@ -149,6 +181,11 @@ def _beyond_64_bits() -> errors.StagingError:
         "would wrap around. Make the argument that it comes from static (static_argnums), so that Python computes it, "
         "or use floats."
     )
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is a tuple of numbers and the like, which their text tells apart."""
+    return type(value) is tuple and all(type(item) in (int, bool, str, slice, type(None), type(...)) for item in value)
 
 
 def _copied(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -47,7 +47,8 @@ def _with_units(view: View, shape: Shape) -> View:
 def call(name: str, *args: Expr, **given: Any) -> Expr:
     """A primitive of scalars that has scalar code."""
     found = apply(REGISTRY[name], args, given)
-    if not scalars.supported(*found.data[:2], found.data[2], found.aval):
+    primitive, params, avals = found.data
+    if not scalars.supported(primitive, params, avals, found.aval):
         raise Unsupported
     return found
 

@@ -93,7 +93,8 @@ def _shift(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
 
 def _pairs(indices: Sequence[int], length: int) -> tuple[Any, Any]:
     """Which element of x goes with which sum of `add.reduceat`."""
-    whole, sums = [], []
+    whole: list[int] = []
+    sums: list[int] = []
     for k, (start, stop) in enumerate(zip(indices, (*indices[1:], length), strict=True)):
         places = range(start, max(stop, start + 1))
         whole.extend(places)

@@ -26,7 +26,7 @@ def element(context: Context, array: View, place: Expr, shape: Shape, dtype: np.
 
 
 def position(context: Context, array: View, value: Expr, shape: Shape, side: str) -> Expr:
-    """How many elements of a sorted vector are less than the value; or, for `side` right, less or equal. NaN is last."""
+    """How many elements of a sorted vector are less than the value; for `side` right less or equal. NaN comes last."""
     n, dtype = array.shape[0], value.aval.dtype
     place = number(0, INT64)
     step = 1 << n.bit_length()

@@ -92,7 +92,7 @@ def _variance(context: Context, eqn: Equation, operands: Sequence[Operand]) -> A
     centred = value if params.get("centred") else call("subtract", value, sample.spread(sample.mean(value)))
     squares = sample.total(size_squared(centred))
     left = call("subtract", sample.count(aval.dtype), number(params.get("ddof", 0), aval.dtype))
-    if eqn.primitive.name.startswith("nan") and sample.counts is not None:
+    if eqn.primitive.name.startswith("nan") and sample.x.buffer.dtype.kind in "fc":
         left = chosen(call("greater", left, number(0, aval.dtype)), left, np.nan)
     left = call("maximum", left, number(0, aval.dtype))
     result = call("divide", context.load(squares), left)
