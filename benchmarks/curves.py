@@ -104,6 +104,9 @@ def draw(b: Any, arena: Arena, curve: Curve) -> None:
                     cells.append("absent" if peak is None else f"{peak / 2**20:.2f}")
             table.add_row(who, *cells)
         b.console.print(table)
+    for (who, value), answer in peaks.items():
+        if "absent" in answer:
+            b.console.print(f"  memory of {who} at {value:,}: {answer['absent']}", markup=False, style="dim")
     b.figures[f"curve {curve.variable}"] = {
         "title": curve.title,
         "values": list(values),

@@ -83,7 +83,7 @@ def test_plain_scan_takes_what_ours_takes():
     for reverse in (False, True):
         assert_agree(
             contestants.leaves(plain.scan(body, np.float64(1.0), xs, reverse=reverse)),
-            contestants.leaves(wengert.control.scan(body, np.float64(1.0), xs, reverse=reverse)),
+            contestants.leaves(wengert.scan(body, np.float64(1.0), xs, reverse=reverse)),
         )
 
 
@@ -135,6 +135,15 @@ def test_no_rotation_is_a_rotation():
     module, (cameras, *rest) = tiny("ba")
     cameras[:, :3] = 0.0
     assert_agree(module.by_loops(cameras, *rest), module.derivative(wengert)(cameras, *rest))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_network_of_few_images(batch):
+    """The sizes of the batch's curve, at which a plan of the memory once let one product overwrite another."""
+    module = load("mlp")
+    args = module.inputs(0, **module.SIZES["table"] | {"batch": batch})
+    ready = contestants.Jit().ready("mlp", args)
+    assert_agree(module.by_hand(*args), ready.result())
 
 
 def test_gemms_alone_are_the_products_of_the_gradient():

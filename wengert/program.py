@@ -382,7 +382,7 @@ class StageTrace(Trace):
             out = None
             avals = primitive.abstract([atom.aval for atom in atoms], params)
         else:
-            out = bind(primitive, *examples, **params)
+            out = self.computed(primitive, examples, params)
             avals = tuple(map(aval_of, out)) if primitive.multiple else aval_of(out)
         outputs = []
         for k, aval in enumerate(avals if primitive.multiple else (avals,)):
@@ -393,6 +393,10 @@ class StageTrace(Trace):
         self.program.equations.append(Equation(primitive, atoms, params, outputs, quiet))
         symbols = [new_traced(Symbol, self, var.example, var) for var in outputs]
         return tuple(symbols) if primitive.multiple else symbols[0]
+
+    def computed(self, primitive: Primitive, examples: Sequence[Any], params: dict[str, Any]) -> Any:
+        """The result of a line on the example's values."""
+        return bind(primitive, *examples, **params)
 
     def atom(self, value: Any) -> Var | Literal:
         """How a line names an operand."""

@@ -7,7 +7,7 @@ and Efficient, AD 2008.)
 
 import numpy as np
 
-from wengert.control import cond, while_loop
+from wengert import cond, while_loop
 
 SMALL = 1e-5
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from wengert.control import scan
+from wengert import scan
 
 NAME = "lstm"
 WHAT = "gradient"

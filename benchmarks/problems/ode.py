@@ -6,7 +6,7 @@ where n > 4 (and 0 in float64 where n > 177); the loops below differentiate the 
 
 import numpy as np
 
-from wengert.control import scan
+from wengert import scan
 
 NAME = "ode"
 WHAT = "gradient"

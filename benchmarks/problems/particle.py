@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from benchmarks.problems import descent
-from wengert.control import while_loop
+from wengert import while_loop
 
 NAME = "particle"
 WHAT = "argmin by nested gradients"

@@ -148,7 +148,12 @@ def contractions(a, b, c):
 
 
 def extremes(x):
-    return np.sum(np.max(x, axis=0)) + np.min(x) * np.max(x) + np.sum(np.maximum(x, 0.1) * np.minimum(x, 0.5)) + np.prod(x[0, :4])
+    return (
+        np.sum(np.max(x, axis=0))
+        + np.min(x) * np.max(x)
+        + np.sum(np.maximum(x, 0.1) * np.minimum(x, 0.5))
+        + np.prod(x[0, :4])
+    )
 
 
 def integers(x, n):
@@ -156,7 +161,11 @@ def integers(x, n):
 
 
 def choices(x, y):
-    return np.sum(np.where(x < y, x * y, x / (1 + y**2))) + np.sum(np.clip(x, -0.5, 0.5)) + np.sum(np.select([x > 1, y > 1], [x, y], 0.0))
+    return (
+        np.sum(np.where(x < y, x * y, x / (1 + y**2)))
+        + np.sum(np.clip(x, -0.5, 0.5))
+        + np.sum(np.select([x > 1, y > 1], [x, y], 0.0))
+    )
 
 
 def recurrence(x, w):

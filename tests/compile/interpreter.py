@@ -1,7 +1,7 @@
 """The tensor form run naively over NumPy arrays: what each of its stages is compared with.
 
 Memory that was not written yet holds garbage, loops run in no particular order, threads' parts run from the last to
-the first, and scratch lies in one arena where the program has been planned: so that what a stage may not rely on, fails.
+the first, and scratch lies in one arena where the program has been planned: so what a stage may not rely on fails.
 """
 
 import numpy as np
@@ -10,8 +10,19 @@ from scipy.linalg import lu_factor
 
 from wengert.compile import scalars
 from wengert.compile.split import PARTS
-from wengert.compile.tensors import Accumulate, Control, Expr, Host, Loop, Nest, Product, Store, Update, View, change_loop
-
+from wengert.compile.tensors import (
+    Accumulate,
+    Control,
+    Expr,
+    Host,
+    Loop,
+    Nest,
+    Product,
+    Store,
+    Update,
+    View,
+    change_loop,
+)
 
 
 def interpret(program, leaves):

@@ -57,7 +57,9 @@ class Program:
                 return None
             lines += [f"    {line}" for line in text.splitlines()]
         result = self.steps[-1].name if self.steps else "x0"
-        return "\n".join([f"def f({', '.join(f'x{k}' for k in range(len(self.inputs)))}):", *lines, f"    return {result}"])
+        return "\n".join(
+            [f"def f({', '.join(f'x{k}' for k in range(len(self.inputs)))}):", *lines, f"    return {result}"]
+        )
 
     def function(self, **namespace: Any) -> Callable[..., Any]:
         """The program over the given `np` and `wg`."""
@@ -105,8 +107,10 @@ class Drawing:
         scope: dict[str, Any] = {"np": np, "wg": wg, **self.values}
         with np.errstate(all="ignore"):
             exec(step.text, scope)
-        value = np.asarray(scope[name], np.float64)
-        if not 0 < value.size <= LARGEST or not np.isfinite(value).all() or np.abs(value).max() > 50:
+        value = np.asarray(scope[name])
+        if value.dtype.kind != "f" or not 0 < value.size <= LARGEST:
+            return False
+        if not np.isfinite(value).all() or np.abs(value).max() > 50:
             return False
         self.count += 1
         self.values[name] = value
@@ -117,23 +121,68 @@ class Drawing:
 # --------------------------------------------------------------------------------------------------------- elementwise
 
 SMOOTH = [
-    "np.sin({x})", "np.cos({x})", "np.tanh({x})", "np.exp(np.tanh({x}))", "np.log(2.0 + np.sin({x}))",
-    "np.sqrt(1.5 + np.cos({x}))", "1.0 / (2.0 + np.sin({x}))", "np.arctan({x})", "{x} ** 2", "np.log1p({x} ** 2)",
-    "np.expm1(np.sin({x}))", "np.arcsinh({x})", "1 / (1 + np.exp(-{x}))", "np.sinh(np.tanh({x}))", "(2 + np.sin({x})) ** -2",
-    "-{x}", "0.5 * {x}", "{x} - 1", "2 - {x}", "{x} / 3", "np.tanh({x}) ** 3", "(1.5 + np.sin({x})) ** 0.5", "np.hypot({x}, 1.0)",
-    "(1.5 + np.cos({x})) ** 1.7", "2.0 ** np.sin({x})", "np.cbrt(2 + np.cos({x}))", "np.arcsin(0.8 * np.sin({x}))", "np.square({x}) * 0.1",
-    "np.logaddexp({x}, 0.0)", "np.exp(-{x} ** 2)", "np.float32(0.5) * {x}", "{x} * np.float64(0.25)", "np.cosh(np.sin({x})) * 1",
-]  # fmt: skip
+    "np.sin({x})",
+    "np.cos({x})",
+    "np.tanh({x})",
+    "np.exp(np.tanh({x}))",
+    "np.log(2.0 + np.sin({x}))",
+    "np.sqrt(1.5 + np.cos({x}))",
+    "1.0 / (2.0 + np.sin({x}))",
+    "np.arctan({x})",
+    "{x} ** 2",
+    "np.log1p({x} ** 2)",
+    "np.expm1(np.sin({x}))",
+    "np.arcsinh({x})",
+    "1 / (1 + np.exp(-{x}))",
+    "np.sinh(np.tanh({x}))",
+    "(2 + np.sin({x})) ** -2",
+    "-{x}",
+    "0.5 * {x}",
+    "{x} - 1",
+    "2 - {x}",
+    "{x} / 3",
+    "np.tanh({x}) ** 3",
+    "(1.5 + np.sin({x})) ** 0.5",
+    "np.hypot({x}, 1.0)",
+    "(1.5 + np.cos({x})) ** 1.7",
+    "2.0 ** np.sin({x})",
+    "np.cbrt(2 + np.cos({x}))",
+    "np.arcsin(0.8 * np.sin({x}))",
+    "np.square({x}) * 0.1",
+    "np.logaddexp({x}, 0.0)",
+    "np.exp(-{x} ** 2)",
+    "np.float32(0.5) * {x}",
+    "{x} * np.float64(0.25)",
+    "np.cosh(np.sin({x})) * 1",
+]
 KINKED = [
-    "np.maximum({x}, 0.1)", "np.minimum({x}, 0.3)", "np.abs({x})", "np.clip({x}, -0.7, 0.9)",
-    "np.where({x} > 0.2, {x}, 0.5 * {x})", "np.where({x} < 0.1, np.sin({x}), 1.0)", "np.sign({x}) * {x}", "{x} * ({x} > 0)",
-    "np.floor({x}) * 0.5 + {x}", "np.where(np.isfinite({x}), {x}, 0.0)",
-]  # fmt: skip
+    "np.maximum({x}, 0.1)",
+    "np.minimum({x}, 0.3)",
+    "np.abs({x})",
+    "np.clip({x}, -0.7, 0.9)",
+    "np.where({x} > 0.2, {x}, 0.5 * {x})",
+    "np.where({x} < 0.1, np.sin({x}), 1.0)",
+    "np.sign({x}) * {x}",
+    "{x} * ({x} > 0)",
+    "np.floor({x}) * 0.5 + {x}",
+    "np.where(np.isfinite({x}), {x}, 0.0)",
+]
 PAIRS = [
-    "{x} + {y}", "{x} - {y}", "{x} * {y}", "{x} / (2.0 + np.cos({y}))", "np.maximum({x}, {y} + 0.05)", "np.minimum({x}, 0.9 * {y})",
-    "np.logaddexp({x}, {y})", "np.arctan2({x}, 2.0 + np.sin({y}))", "np.hypot({x}, 1.0 + {y} ** 2)", "(2 + np.sin({x})) ** np.tanh({y})",
-    "np.where({x} > {y} + 0.01, {x}, 0.5 * {y})", "0.5 * ({x} + {y}) ** 2", "{x} * 2 - {y} * 3", "np.sin({x}) * np.cos({y}) + {x}",
-]  # fmt: skip
+    "{x} + {y}",
+    "{x} - {y}",
+    "{x} * {y}",
+    "{x} / (2.0 + np.cos({y}))",
+    "np.maximum({x}, {y} + 0.05)",
+    "np.minimum({x}, 0.9 * {y})",
+    "np.logaddexp({x}, {y})",
+    "np.arctan2({x}, 2.0 + np.sin({y}))",
+    "np.hypot({x}, 1.0 + {y} ** 2)",
+    "(2 + np.sin({x})) ** np.tanh({y})",
+    "np.where({x} > {y} + 0.01, {x}, 0.5 * {y})",
+    "0.5 * ({x} + {y}) ** 2",
+    "{x} * 2 - {y} * 3",
+    "np.sin({x}) * np.cos({y}) + {x}",
+]
 
 
 def broadcasts(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -157,8 +206,14 @@ def with_constant(d: Drawing) -> None:
     x = d.pick(lambda shape: len(shape) > 0)
     if x is not None:
         n = d.shape(x)[-1]
-        d.add(d.one(f"{x} * (np.arange({n}) + 1.0)", f"{x} + np.linspace(-1, 1, {n})", f"np.full({d.shape(x)}, 0.5) * {x}",
-                    f"np.ones({n}) * {x} + np.zeros({d.shape(x)})"))  # fmt: skip
+        d.add(
+            d.one(
+                f"{x} * (np.arange({n}) + 1.0)",
+                f"{x} + np.linspace(-1, 1, {n})",
+                f"np.full({d.shape(x)}, 0.5) * {x}",
+                f"np.ones({n}) * {x} + np.zeros({d.shape(x)})",
+            )
+        )
 
 
 # ---------------------------------------------------------------------------------------------- reductions and shapes
@@ -171,10 +226,22 @@ def reduction(d: Drawing) -> None:
     ndim = len(d.shape(x))
     axis = d.one(None, *range(-ndim, ndim))
     options = f"axis={axis}" + d.one("", ", keepdims=True")
-    way = d.one("np.sum({x}, {o})", "np.mean({x}, {o})", "np.max({x}, {o})", "np.min({x}, {o})", "np.prod(np.tanh({x}), {o})",
-                "np.var({x}, {o})", "np.sqrt(0.1 + np.var({x}, {o}))", "np.sum({x} ** 2, {o})", "np.logaddexp.reduce({x}, {o})",
-                "np.log(np.sum(np.exp({x}), {o}))", "np.linalg.norm({x} + 3, {o})", "np.std({x} * np.arange(1.0, 1 + {n}), {o})",
-                "{x} - np.max({x}, axis=-1, keepdims=True)", "np.exp({x}) / np.sum(np.exp({x}), axis=-1, keepdims=True)")  # fmt: skip
+    way = d.one(
+        "np.sum({x}, {o})",
+        "np.mean({x}, {o})",
+        "np.max({x}, {o})",
+        "np.min({x}, {o})",
+        "np.prod(np.tanh({x}), {o})",
+        "np.var({x}, {o})",
+        "np.sqrt(0.1 + np.var({x}, {o}))",
+        "np.sum({x} ** 2, {o})",
+        "np.logaddexp.reduce({x}, {o})",
+        "np.log(np.sum(np.exp({x}), {o}))",
+        "np.linalg.norm({x} + 3, {o})",
+        "np.std({x} * np.arange(1.0, 1 + {n}), {o})",
+        "{x} - np.max({x}, axis=-1, keepdims=True)",
+        "np.exp({x}) / np.sum(np.exp({x}), axis=-1, keepdims=True)",
+    )
     if "linalg" in way and axis is None and ndim > 2:
         return
     text = way.replace("{x}", x).replace("{o}", options).replace("{n}", str(d.shape(x)[-1]))
@@ -189,8 +256,12 @@ def cumulative(d: Drawing) -> None:
         distinct = np.unique(d.values[x]).size == d.values[x].size  # ties are shared otherwise elsewhere
         ways = [f"np.cumsum({x}, axis={axis})", f"np.cumprod(np.tanh({x}), axis={axis})", f"np.diff({x}, axis={axis})"]
         if distinct:
-            ways += [f"np.sort({x}, axis={axis})", f"np.take_along_axis({x}, np.argsort({x}, axis={axis}), axis={axis})",
-                     f"np.median({x}, axis={axis})", f"np.maximum.accumulate({x}, axis={axis})"]  # fmt: skip
+            ways += [
+                f"np.sort({x}, axis={axis})",
+                f"np.take_along_axis({x}, np.argsort({x}, axis={axis}), axis={axis})",
+                f"np.median({x}, axis={axis})",
+                f"np.maximum.accumulate({x}, axis={axis})",
+            ]
         text = d.one(*ways)
         d.add(text, None if "accumulate" in text else text)
 
@@ -204,13 +275,33 @@ def shaping(d: Drawing) -> None:
     axes = tuple(d.draw(st.permutations(range(ndim))))
     halves = [k for k in range(1, size + 1) if size % k == 0]
     m = d.one(*halves)
-    ways = [f"np.reshape({x}, ({m}, -1))", f"np.transpose({x}, {axes})", f"np.broadcast_to({x}, {(2, *shape)})", f"{x}[..., None]",
-            f"np.stack([{x}, {y}], {axis})", f"np.ravel({x})", f"np.tile({x}, 2)", f"np.expand_dims({x}, {axis})", f"{x}[None] + np.zeros((2,) + {shape})",
-            f"np.stack([{x}, {y}])[1]", f"np.squeeze({x})"]  # fmt: skip
+    ways = [
+        f"np.reshape({x}, ({m}, -1))",
+        f"np.transpose({x}, {axes})",
+        f"np.broadcast_to({x}, {(2, *shape)})",
+        f"{x}[..., None]",
+        f"np.stack([{x}, {y}], {axis})",
+        f"np.ravel({x})",
+        f"np.tile({x}, 2)",
+        f"np.expand_dims({x}, {axis})",
+        f"{x}[None] + np.zeros((2,) + {shape})",
+        f"np.stack([{x}, {y}])[1]",
+        f"np.squeeze({x})",
+    ]
     if ndim:
-        ways += [f"np.flip({x}, {axis})", f"np.roll({x}, 1, {axis})", f"np.concatenate([{x}, {y}], {axis})", f"np.repeat({x}, 2, {axis})",
-                 f"np.pad({x}, 1)", f"np.split({x}, {shape[axis]}, {axis})[-1]", f"np.moveaxis({x}, {axis}, 0)", f"{x}.T", f"{x}.copy()",
-                 f"np.swapaxes({x}, 0, {axis}) * 2", f"np.concatenate([{x}, {y}], {axis})[1:]"]  # fmt: skip
+        ways += [
+            f"np.flip({x}, {axis})",
+            f"np.roll({x}, 1, {axis})",
+            f"np.concatenate([{x}, {y}], {axis})",
+            f"np.repeat({x}, 2, {axis})",
+            f"np.pad({x}, 1)",
+            f"np.split({x}, {shape[axis]}, {axis})[-1]",
+            f"np.moveaxis({x}, {axis}, 0)",
+            f"{x}.T",
+            f"{x}.copy()",
+            f"np.swapaxes({x}, 0, {axis}) * 2",
+            f"np.concatenate([{x}, {y}], {axis})[1:]",
+        ]
     d.add(d.one(*ways))
 
 
@@ -222,7 +313,18 @@ def index(d: Drawing, shape: tuple[int, ...], unique: bool = False) -> str:
     parts = []
     for n in shape[: d.number(1, len(shape))]:
         k = d.number(0, n - 1)
-        ways = [":", f"{k}", f"{k - n}", f":{k + 1}", f"{k}:", "::2", "::-1", f"np.array([{k}, {n - 1 - k}])", "...", "None, :"]
+        ways = [
+            ":",
+            f"{k}",
+            f"{k - n}",
+            f":{k + 1}",
+            f"{k}:",
+            "::2",
+            "::-1",
+            f"np.array([{k}, {n - 1 - k}])",
+            "...",
+            "None, :",
+        ]
         if unique and 2 * k == n - 1:
             ways.pop(7)
         part = d.one(*ways)
@@ -252,8 +354,12 @@ def writing(d: Drawing) -> None:
         place = np.empty(d.shape(x))[eval(f"np.s_[{where}]")].shape
         y = d.pick(lambda s, place=place: broadcasts(s, place) and np.broadcast_shapes(s, place) == place)
         value = "0.5" if y is None else d.one(y, "0.25", f"2 * {y}")
-        how, at = d.one(("{}[{i}] = {y}", "set({y})"), ("{}[{i}] += {y}", "add({y})"), ("{}[{i}] *= {y}", "multiply({y})"),
-                        ("np.add.at({}, np.s_[{i}], {y})", "add({y})"))  # fmt: skip
+        how, at = d.one(
+            ("{}[{i}] = {y}", "set({y})"),
+            ("{}[{i}] += {y}", "add({y})"),
+            ("{}[{i}] *= {y}", "multiply({y})"),
+            ("np.add.at({}, np.s_[{i}], {y})", "add({y})"),
+        )
         text += "\n" + how.replace("{i}", where).replace("{y}", value)
         jax += "\n{} = {}.at[" + where + "]." + at.replace("{y}", value)
     back = d.one("", f"\n{{}} = {{}}[{index(d, d.shape(x))}] * {{}}[{index(d, d.shape(x))}]")
@@ -279,12 +385,26 @@ def product(d: Drawing) -> None:
         return
     shape = d.shape(x)
     y = d.pick(lambda other: len(other) > 0 and other[-1] == shape[-1])
-    ways = [f"np.einsum('...i,...i->...', {x}, np.sin({x}))", f"np.inner({x}, {y})", f"np.tensordot({x}, {y}, ([-1], [-1]))",
-            f"np.outer({x}[..., 0], {y}[..., -1])", f"np.dot({x}, np.ravel({y})[:{shape[-1]}])", f"np.sum({x}[..., None] * np.cos({x})[..., None, :], -2)"]  # fmt: skip
+    ways = [
+        f"np.einsum('...i,...i->...', {x}, np.sin({x}))",
+        f"np.inner({x}, {y})",
+        f"np.tensordot({x}, {y}, ([-1], [-1]))",
+        f"np.outer({x}[..., 0], {y}[..., -1])",
+        f"np.dot({x}, np.ravel({y})[:{shape[-1]}])",
+        f"np.sum({x}[..., None] * np.cos({x})[..., None, :], -2)",
+    ]
     if len(shape) > 1:
         g = f"(np.tanh({x}) @ np.swapaxes(np.tanh({x}), -1, -2) + np.eye({shape[-2]}))"
-        ways += [f"{x} @ np.swapaxes({x}, -1, -2) * 0.2", f"np.einsum('...ij,...kj->...ik', {x}, np.sin({x}))", f"np.trace({x})",
-                 f"np.linalg.solve({g}, {x})", f"np.linalg.inv({g})", f"np.linalg.slogdet({g})[1]", f"np.linalg.cholesky({g})", f"np.linalg.det({g}) * 0.1"]  # fmt: skip
+        ways += [
+            f"{x} @ np.swapaxes({x}, -1, -2) * 0.2",
+            f"np.einsum('...ij,...kj->...ik', {x}, np.sin({x}))",
+            f"np.trace({x})",
+            f"np.linalg.solve({g}, {x})",
+            f"np.linalg.inv({g})",
+            f"np.linalg.slogdet({g})[1]",
+            f"np.linalg.cholesky({g})",
+            f"np.linalg.det({g}) * 0.1",
+        ]
     d.add(d.one(*ways))
 
 
@@ -311,16 +431,21 @@ def controlling(d: Drawing) -> None:
     x = d.pick()
     y = d.pick(lambda s: s == d.shape(x))
     rows = d.pick(lambda s: len(s) > 0 and s[1:] == d.shape(x))
+    if any(d.values[name].dtype != d.values[x].dtype for name in (y, rows) if name is not None):
+        return  # a carry keeps its dtype
     n = d.number(1, 4)
+    limit = round(float(np.sum(d.values[y])) + d.one(-0.3, 0.3), 3)
     ways = [
         f"wg.fori_loop(0, {n}, lambda k, s: np.sin(s) + 0.5 * {y}, {x})",
         f"wg.scan(lambda s, _: (np.tanh(s + {y}), s * s), {x}, None, length={n})[{d.number(0, 1)}]",
-        f"wg.cond(np.sum({y}) > {round(float(np.sum(d.values[y])) + d.one(-0.3, 0.3), 3)}, lambda a, b: np.sin(a) * b, lambda a, b: a - b, {x}, {y})",
+        f"wg.cond(np.sum({y}) > {limit}, lambda a, b: np.sin(a) * b, lambda a, b: a - b, {x}, {y})",
         f"wg.switch({n - 1}, [np.sin, np.cos, lambda a: a * {y}], {x})",
     ]
     if rows is not None:
-        ways += [f"wg.scan(lambda s, r: (0.5 * s + np.sin(r), s * r), {x}, {rows})[{d.number(0, 1)}]",
-                 f"wg.map(lambda r: np.cos(r) * {x}, {rows})"]  # fmt: skip
+        ways += [
+            f"wg.scan(lambda s, r: (0.5 * s + np.sin(r), s * r), {x}, {rows})[{d.number(0, 1)}]",
+            f"wg.map(lambda r: np.cos(r) * {x}, {rows})",
+        ]
     d.add(d.one(*ways))
 
 
@@ -329,19 +454,41 @@ def repeating(d: Drawing) -> None:
     x = d.pick(lambda s: s == ())
     if x is None:
         return
-    d.add(f"wg.while_loop(lambda s: s[0] < {d.number(1, 3)}, lambda s: (s[0] + 1, np.sin(s[1]) + 0.3 * {x}), (0, {x}))[1]", None)
+    test, step = f"lambda s: s[0] < {d.number(1, 3)}", f"lambda s: (s[0] + 1, np.sin(s[1]) + 0.3 * {x})"
+    d.add(f"wg.while_loop({test}, {step}, (0, {x}))[1]", None)
 
 
-PLAIN = (elementwise, elementwise, binary, binary, with_constant, reduction, cumulative, shaping, reading, writing, product)
+PLAIN = (
+    elementwise,
+    elementwise,
+    binary,
+    binary,
+    with_constant,
+    reduction,
+    cumulative,
+    shaping,
+    reading,
+    writing,
+    product,
+)
 KINDS = (*PLAIN, branching, looping, controlling, repeating)
 
 
 @st.composite
-def programs(draw: Callable[..., Any], kinds: tuple[Callable[[Drawing], None], ...] = KINDS, most: int = 7) -> Program:
+def programs(
+    draw: Callable[..., Any],
+    kinds: tuple[Callable[[Drawing], None], ...] = KINDS,
+    most: int = 7,
+    dtypes: tuple[Any, ...] = (np.float64,),
+) -> Program:
     """A program of a few steps and the point at which to take it."""
     rng = np.random.default_rng(draw(st.integers(0, 999)))
-    shapes = [draw(st.sampled_from(SHAPES)) for _ in range(draw(st.integers(1, 2)))]
-    d = Drawing(draw, [rng.uniform(-1.2, 1.2, shape) if shape else np.float64(rng.uniform(-1.2, 1.2)) for shape in shapes])
+    inputs = []
+    for _ in range(draw(st.integers(1, 2))):
+        dtype = draw(st.sampled_from(dtypes))
+        x = rng.uniform(-1.2, 1.2, draw(st.sampled_from(SHAPES)))
+        inputs.append(np.asarray(x, dtype)[()])
+    d = Drawing(draw, inputs)
     for _ in range(draw(st.integers(1, most))):
         draw(st.sampled_from(kinds))(d)
     return d.program

@@ -481,7 +481,12 @@ each(
     lambda h: h("reshape", np.full(M, 2.5), shape=(2, 6)),
     lambda h: h("reshape", h("broadcast_to", 1.5, shape=V), shape=(2, 2)),
 )
-each(["reshape_again"], refused, lambda h: h("reshape", h.input(M), shape=(4, 3)))
+each(
+    ["reshape_again"],
+    refused,
+    lambda h: h("reshape", h.input(M), shape=(4, 3)),
+    lambda h: h("reshape", h("reshape", h.input(), shape=(1,)), shape=()),
+)
 each(
     ["transpose_again"],
     applies,

@@ -14,14 +14,26 @@ from wengert.compile import pack as packing
 from wengert.compile import plan as planning
 from wengert.compile import rows as rowing
 from wengert.compile import split as splitting
-from wengert.compile.fuse import canonical, decode, fuse, inline, merge, sweep
+from wengert.compile.fuse import canonical, decode, fuse, merge, sweep
 from wengert.compile.lowering import lower
 from wengert.compile.pack import pack
 from wengert.compile.plan import plan
 from wengert.compile.rows import rows
 from wengert.compile.split import PARTS, split
 from wengert.compile.tensors import (
-    Accumulate, Buffer, Control, Expr, Loop, Nest, Product, Store, Tensors, Update, View, apply, literal, row_major,
+    Accumulate,
+    Buffer,
+    Control,
+    Expr,
+    Loop,
+    Nest,
+    Store,
+    Tensors,
+    Update,
+    View,
+    apply,
+    literal,
+    row_major,
 )  # fmt: skip
 from wengert.core import REGISTRY
 
@@ -79,7 +91,9 @@ def load(view):
 
 
 def call(name, *args):
-    return apply(REGISTRY[name], [load(x) if isinstance(x, View) else number(x) if isinstance(x, float) else x for x in args])
+    return apply(
+        REGISTRY[name], [load(x) if isinstance(x, View) else number(x) if isinstance(x, float) else x for x in args]
+    )
 
 
 def number(value):
@@ -97,7 +111,9 @@ def nests(program):
 def inputs_of(program, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        rng.standard_normal(b.size).astype(b.dtype) if b.dtype.kind == "f" else rng.integers(0, 2, b.size).astype(b.dtype)
+        rng.standard_normal(b.size).astype(b.dtype)
+        if b.dtype.kind == "f"
+        else rng.integers(0, 2, b.size).astype(b.dtype)
         for b in program.inputs
     ]
 
@@ -148,7 +164,9 @@ def test_views_answer_as_numpy_does():
         assert_view(found, x, question(x.reshape(2, 3, 4)))
     assert view.reshape((6, 4)).strides == (4, 1) and view.reshape((24,)).is_whole()
     assert view.transpose((1, 0, 2)).reshape((6, 4)) is None
-    assert_view(view.transpose((1, 0, 2)).reshape((3, 2, 2, 2)), x, x.reshape(2, 3, 4).transpose(1, 0, 2).reshape(3, 2, 2, 2))
+    assert_view(
+        view.transpose((1, 0, 2)).reshape((3, 2, 2, 2)), x, x.reshape(2, 3, 4).transpose(1, 0, 2).reshape(3, 2, 2, 2)
+    )
     assert_view(View(view.buffer, (1, 4), (4, 1)).broadcast((5, 3, 4)), x, np.broadcast_to(x[:4], (5, 3, 4)))
     assert not view.transpose((0, 2, 1)).is_contiguous() and not view.ask(lambda a: a[1]).is_whole()
 
@@ -259,7 +277,8 @@ def test_merge_refuses_a_dependence_at_another_place():
     assert merge(first, Loop((5,), [Store(y, load(back))])) is None
     assert merge(first, Loop((5,), [Store(t, load(x))])) is None
     assert merge(Loop((5,), [Store(y, load(back))]), Loop((5,), [Update(t, load(x), "add")])) is None
-    assert merge(Loop((5,), [Accumulate(View(t.buffer, (5,), (0,)), load(x), "add")]), Loop((5,), [Store(y, load(View(t.buffer, (5,), (0,))))])) is None  # fmt: skip
+    total = View(t.buffer, (5,), (0,))
+    assert merge(Loop((5,), [Accumulate(total, load(x), "add")]), Loop((5,), [Store(y, load(total))])) is None
     assert merge(first, Loop((5,), [Store(y, load(t))], ordered=True)) is None
     assert merge(first, Loop((6,), [Store(d.output(6), number(1.0))])) is None
     base = Expr("gather", Aval((), F8), (literal(0, Aval((), I8)),), (View(t.buffer, (5,), (0,)), (1,), (5,), False))
@@ -319,7 +338,7 @@ def distances(points, centres, axes):
 def test_small_operands_are_packed_for_long_vectors():
     program = distances(64, 16, 5)
     packed = assert_same_results(program, pack(program))
-    copy, loop = packed.nodes
+    copy, _ = packed.nodes
     assert copy.shape == (5, 16) and copy.effects[0].view.is_whole()
     assert len(pack(distances(4, 2, 5)).nodes) == 1, "not worth it"
 
@@ -485,7 +504,7 @@ def assert_no_overlap(program):
 def test_buffers_that_do_not_live_together_share_memory():
     d = Draft()
     x = d.input(100)
-    for k in range(10):
+    for _ in range(10):
         t = d.temp(100)
         d.store(t, call("exp", x))
         x = t
@@ -573,11 +592,9 @@ def composed(seed):
 @pytest.mark.parametrize("part", range(4))
 def test_every_stage_of_random_programs(part, small):
     x, y = made(30 + part, (70, 20), (70, 20))
-    for seed in range(part, 40, 4):
-        function = composed(seed)
-        for f in (function, wg.grad(function, argnums=(0, 1))):
-            program = staged(f, x, y)
-            assert_stages(program, [x, y], tree.flatten(f(x, y))[0])
+    for seed in range(part, 16, 4):
+        f = wg.value_and_grad(composed(seed), argnums=(0, 1))
+        assert_stages(staged(f, x, y), [x, y], tree.flatten(f(x, y))[0])
 
 
 def scattered(h, ct, index, shape):
@@ -640,7 +657,9 @@ def stale_registers(patch):
         stored = {effect.view.buffer: effect.value for effect in first.effects if isinstance(effect, Store)}
         found = right(first, second)
         if found is None and not second.ordered and not first.ordered and first.shape == second.shape:
-            changed = fusing.change_loop(second, second.shape, lambda e: stored.get(e.data.buffer) if e.op == "load" else None, lambda v: v)
+            changed = fusing.change_loop(
+                second, second.shape, lambda e: stored.get(e.data.buffer) if e.op == "load" else None, lambda v: v
+            )
             return Loop(first.shape, [*first.effects, *changed.effects])
         return found
 
@@ -688,7 +707,11 @@ def reductions_are_rows(patch):
     right = rowing._Group._fits
 
     def wrong(self, loop, axis):
-        return not any(b in self.written or b in self.read for b in loop.writes()) if self.loops else right(self, loop, axis)
+        return (
+            not any(b in self.written or b in self.read for b in loop.writes())
+            if self.loops
+            else right(self, loop, axis)
+        )
 
     patch.setattr(rowing._Group, "_fits", wrong)
     patch.setattr(rowing, "_localized", lambda group, local: Nest(group.length, group.loops, group.axes, set()))
@@ -696,7 +719,9 @@ def reductions_are_rows(patch):
 
 def everything_is_local(patch):
     right = rowing._localized
-    patch.setattr(rowing, "_localized", lambda group, local: right(group, {b for b in group.stores if b.kind == "temp"}))
+    patch.setattr(
+        rowing, "_localized", lambda group, local: right(group, {b for b in group.stores if b.kind == "temp"})
+    )
 
 
 def local_as_it_lay(patch):
@@ -785,14 +810,22 @@ def parts_without_sums(patch):
 
     def wrong(node):
         found = right(node)
-        return Nest(found.length, found.loops, found.axes, found.local, {}) if isinstance(found, Nest) and found.parts else found
+        return (
+            Nest(found.length, found.loops, found.axes, found.local, {})
+            if isinstance(found, Nest) and found.parts
+            else found
+        )
 
     patch.setattr(splitting, "_split", wrong)
 
 
 def wrong_identity(patch):
     right = scalars.identity
-    patch.setattr(scalars, "identity", lambda name, dtype: dtype.type(0) if name in ("maximum", "multiply") else right(name, dtype))
+    patch.setattr(
+        scalars,
+        "identity",
+        lambda name, dtype: dtype.type(0) if name in ("maximum", "multiply") else right(name, dtype),
+    )
 
 
 def not_begun(patch):
@@ -805,7 +838,9 @@ def sweeps_too_much(patch):
 
     def wrong(program):
         swept = sweep(program)
-        return swept.with_nodes([Loop(n.shape, n.effects[:1], n.ordered) if isinstance(n, Loop) else n for n in swept.nodes])
+        return swept.with_nodes(
+            [Loop(n.shape, n.effects[:1], n.ordered) if isinstance(n, Loop) else n for n in swept.nodes]
+        )
 
     patch.setattr(fusing, "sweep", wrong)
 
@@ -842,8 +877,15 @@ def swapped_axes(patch):
 
     def wrong(first, second):
         found = right(first, second)
-        if found is None and sorted(first.shape) == sorted(second.shape) and first.shape != second.shape and not second.ordered:
-            views = {view: View(view.buffer, first.shape, view.strides, view.offset) for view in fusing._all_views(second)}
+        if (
+            found is None
+            and sorted(first.shape) == sorted(second.shape)
+            and first.shape != second.shape
+            and not second.ordered
+        ):
+            views = {
+                view: View(view.buffer, first.shape, view.strides, view.offset) for view in fusing._all_views(second)
+            }
             if any(e.op in ("index", "gather") for e in second.exprs()):
                 return None
             return fusing.change_loop(second, first.shape, lambda e: fusing._with_view(e, views), lambda v: views[v])
@@ -870,11 +912,32 @@ FAULTS = [
 def overwritten():
     """A program whose inlined values would change: a is negated into t, then a is added to."""
     d = Draft()
-    x, a, t, y = d.input(5), d.temp(5), d.temp(5), d.output(5)
-    d.store(a, load(x))
+    x, a, t, y = d.input(5, 3), d.temp(5), d.temp(5), d.output(5)
+    d.sum(a, (5, 3), load(x), [1])
     d.store(t, call("negative", a))
-    d.loop((5,), Update(View(a.buffer, (5,), (-1,), 4), load(x), "add"))
+    d.loop((5,), Update(View(a.buffer, (5,), (-1,), 4), load(View(x.buffer, (5,), (1,))), "add"))
     d.store(y, call("add", View(t.buffer, (5,), (-1,), 4), a))
+    return d.done()
+
+
+def mirrored():
+    """A reader of rows in the opposite order, beside one that reads them as they come."""
+    d = Draft()
+    x, t, y, s = d.input(70, 6), d.temp(70, 6), d.output(70, 6), d.output(70)
+    d.store(t, call("exp", x))
+    d.sum(s, (70, 6), load(t), [1])
+    d.store(y, call("sin", View(t.buffer, (70, 6), (-6, 1), 69 * 6)))
+    cheap = d.temp(70, 6)
+    d.store(cheap, call("negative", x))
+    d.store(d.output(70, 6), call("sin", View(cheap.buffer, (70, 6), (-6, 1), 69 * 6)))
+    return d.done()
+
+
+def below_zero():
+    d = Draft()
+    x, y = d.input(70, 6), d.output(70)
+    d.sum(y, (70, 6), call("negative", call("exp", x)), [1], "maximum")
+    d.sum(d.output(1), (70, 6), call("negative", call("exp", x)), [0, 1], "maximum")
     return d.done()
 
 
@@ -890,10 +953,12 @@ def programs_that_notice():
     """Small programs, in tensor form, which between them use every piece of every stage."""
     yield overwritten()
     yield turned()
+    yield mirrored()
+    yield below_zero()
     yield softmax(70, 6)
     yield softmax(70, 20, transposed=True)
     yield distances(64, 16, 5)
-    for seed in (0, 1, 2, 3, 5, 8):
+    for seed in (1, 2, 5):
         x, y = made(50, (70, 20), (70, 20))
         yield lower(staged(wg.value_and_grad(composed(seed)), x, y))
 

@@ -1,11 +1,13 @@
 """jit, and loops and branches as values."""
 
+import contextlib
 import warnings
 
 import numpy as np
 import pytest
 
 import wengert as wg
+from wengert.compile import engine
 
 from .rows import row
 
@@ -137,11 +139,17 @@ def _():
 
 @row("NumPy's warnings, and `np.errstate`")
 def _():
-    jitted = wg.jit(lambda x: np.log(x))
-    jitted(1.0)
-    with warnings.catch_warnings(), np.errstate(all="raise"):
-        warnings.simplefilter("error")
-        assert jitted(0.0) == -np.inf
+    def log(x):
+        return np.log(x)
+
+    with np.errstate(all="raise"):
+        with pytest.raises(FloatingPointError):
+            wg.jit(log)(0.0)
+        for backend in ["numpy"] if engine.unavailable() else ["numpy", "native"]:
+            jitted = wg.jit(log, backend=backend)
+            jitted(1.0)
+            with contextlib.nullcontext() if backend == "native" else pytest.raises(FloatingPointError):
+                assert jitted(0.0) == -np.inf
 
 
 @row("an argument that the function writes to")

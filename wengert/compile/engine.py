@@ -46,7 +46,9 @@ def unavailable() -> str | None:
     if sys.implementation.name != "cpython":
         return f"native code needs CPython, and this is {sys.implementation.name}"
     if util.find_spec("llvmlite") is None:
-        return "llvmlite is not installed (pip install 'wengert[jit]')"
+        return "llvmlite is not installed (pip install llvmlite scipy)"
+    if util.find_spec("scipy") is None:
+        return "SciPy, whose BLAS and LAPACK it calls, is not installed (pip install scipy)"
     if (problem := layout.mismatch()) is not None:
         return problem
     try:

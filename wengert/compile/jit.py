@@ -19,8 +19,8 @@ import numpy as np
 from wengert import core, errors, tree
 from wengert.compile.calls import Call, Splitter, static_places
 from wengert.compile.checking import compare
-from wengert.compile.differentiated import call_traced, concrete_arguments
 from wengert.compile.comparing import same_list
+from wengert.compile.differentiated import call_traced, concrete_arguments
 from wengert.compile.evaluator import Evaluator
 from wengert.compile.fresh import note_fresh
 from wengert.compile.rebinding import rebound

@@ -12,7 +12,8 @@ from wengert.compile.calls import Call
 from wengert.compile.entry import Entry
 from wengert.compile.evaluator import Evaluator
 from wengert.compile.staging import Staged
-from wengert.program import WengertList
+from wengert.core import Primitive, aval_of
+from wengert.program import Equation, Var, WengertList
 
 Executable = Callable[[Sequence[Any]], "list[Any] | None"]
 
@@ -59,6 +60,19 @@ def compile_program(program: WengertList, backend: str | None, entry: Entry | No
                     stacklevel=2,
                 )
     return source.compile(optimized), "numpy"
+
+
+def run_line(primitive: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> tuple[Any, ...]:
+    """The results of a loop or branch by compiled code."""
+    program = WengertList([Var(f"x{k + 1}", aval_of(value)) for k, value in enumerate(operands)], primitive.name)
+    avals = primitive.abstract([var.aval for var in program.inputs], params)
+    outputs = [Var(f"v{k + 1}", aval) for k, aval in enumerate(avals)]
+    program.equations.append(Equation(primitive, program.inputs, params, outputs))
+    program.outputs = list(outputs)
+    executable, _ = compile_program(program, None)
+    found = executable(operands)
+    assert found is not None  # there are no guards
+    return tuple(found)
 
 
 def new_jitted(face: type) -> Any:

@@ -8,13 +8,13 @@ from typing import Any
 from wengert.compile.lowering.context import Context, Operand, rule, scalars_cast
 from wengert.compile.lowering.reductions import call
 from wengert.compile.lowering.views import part
-from wengert.compile.tensors import Accumulate, Loop, Store, Update, View
+from wengert.compile.tensors import Loop, Store, Update, View
 from wengert.program import Equation
 
 
 @rule("convolve")
 def _convolve(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
-    """out[i + j] += x[i] y[j]; where only whole overlaps count, the sum that makes each element."""
+    """out[i + j] += x[i] y[j]; where only whole overlaps count out[i] += x[i + j] y[m − 1 − j]."""
     x, y = map(context.view, operands)
     aval, mode = eqn.outputs[0].aval, eqn.params["mode"]
     if x.size < y.size:
@@ -24,22 +24,19 @@ def _convolve(context: Context, eqn: Equation, operands: Sequence[Operand]) -> A
         return None
     (step_x,), (step_y,) = x.strides, y.strides
 
-    def product(one: View, other: View) -> Any:
-        return call("multiply", *(scalars_cast(context.load(view), aval.dtype) for view in (one, other)))
-
     if mode == "valid":
         out = context.temp(aval.shape, aval.dtype)
-        shape = (n - m + 1, m)
-        window = View(x.buffer, shape, (step_x, step_x), x.offset)
-        turned = View(y.buffer, shape, (0, -step_y), y.offset + (m - 1) * step_y)
-        context.loop(shape, [Accumulate(View(out.buffer, shape, (1, 0)), product(window, turned), "add")])
-        return out
-    out = context.temp((n + m - 1,), aval.dtype)
+        shape, steps = (m, n - m + 1), (0, 1)
+        rows = View(x.buffer, shape, (step_x, step_x), x.offset)
+        columns = View(y.buffer, shape, (-step_y, 0), y.offset + (m - 1) * step_y)
+    else:
+        out = context.temp((n + m - 1,), aval.dtype)
+        shape, steps = (m, n), (1, 1)
+        rows, columns = View(x.buffer, shape, (0, step_x), x.offset), View(y.buffer, shape, (step_y, 0), y.offset)
     context.fill(out)
-    shape = (m, n)
-    rows, columns = View(x.buffer, shape, (0, step_x), x.offset), View(y.buffer, shape, (step_y, 0), y.offset)
-    context.add(Loop(shape, [Update(View(out.buffer, shape, (1, 1)), product(columns, rows), "add")], ordered=True))
-    return out if mode == "full" else part(out, 0, (m - 1) // 2, n)
+    product = call("multiply", *(scalars_cast(context.load(view), aval.dtype) for view in (rows, columns)))
+    context.add(Loop(shape, [Update(View(out.buffer, shape, steps), product, "add")], ordered=True))
+    return part(out, 0, (m - 1) // 2, n) if mode == "same" else out
 
 
 @rule("cross")

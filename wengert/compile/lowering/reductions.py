@@ -124,8 +124,10 @@ def _without_nans(
     here = both_hold(mask, present(value))
     out = context.reduce(chosen(here, value, scalars.identity(how, dtype)), shape, axes, how, dtype)
     assert here is not None
-    some = context.reduce(here, shape, axes, "logical_or", BOOL)
-    return context.map(out.shape, chosen(context.load(some), context.load(out), np.nan))[0]
+    real = np.dtype(dtype.char.lower())  # of the width of the other reduction, so that both vectorise
+    some = context.reduce(scalars_cast(here, real), shape, axes, "add", real)
+    found = call("greater", context.load(some), number(0, real))
+    return context.map(out.shape, chosen(found, context.load(out), np.nan))[0]
 
 
 # ------------------------------------------------------------------------------------------------ any other ufunc
@@ -237,6 +239,8 @@ def _position(context: Context, eqn: Equation, operands: Sequence[Operand]) -> A
     """The first place of the extreme: the least index among those that equal it, or of a NaN."""
     x, aval, params, name = context.view(operands[0]), eqn.outputs[0].aval, eqn.params, eqn.primitive.name
     dtype = x.buffer.dtype
+    if 0 in aval.shape:
+        return context.temp(aval.shape, aval.dtype)
     if len(operands) > 1 or dtype.kind == "c" or 0 in x.shape:
         return None
     if params["axis"] is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from wengert.compile.passes import control, cse, dead, fold, simplify
+from wengert.compile.passes import control, cse, dead, fold, hoist, simplify
 from wengert.compile.passes.editing import rebuilt, unchanged
 from wengert.program import WengertList
 
@@ -19,6 +19,7 @@ PASSES: Final[list[tuple[str, Callable[[WengertList], WengertList]]]] = [
     ("simplify", simplify.run),
     ("fold", fold.run),
     ("cse", cse.run),
+    ("hoist", hoist.run),
     ("dead", dead.run),
 ]
 ROUNDS: Final = 4  # at most: each takes linear time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from wengert.compile.passes.editing import Atom, key_of, params_key, renamed, substituted
+from wengert.compile.passes.editing import Atom, key_of, renamed, substituted
 from wengert.program import Equation, Literal, Var, WengertList
 from wengert.residuals import Guarded
 
@@ -55,6 +55,16 @@ def run(program: WengertList) -> WengertList:
                 first_line.primitive, first_line.inputs, first_line.params, first_line.outputs, False
             )
     return substituted(program, env, constants, lines) if env else program
+
+
+def params_key(params: dict[str, Any]) -> Any:
+    """A key of a line's params, without those that have their default."""
+    given = {
+        name: value
+        for name, value in params.items()
+        if value is not None and not (name == "keepdims" and value is False)
+    }
+    return key_of(given) if given else None
 
 
 def _atom_key(atom: Atom) -> Any:

@@ -142,10 +142,6 @@ def key_of(value: Any) -> Any:
     return kind, id(value)
 
 
-def params_key(params: dict[str, Any]) -> Any:
-    return key_of(params) if params else None
-
-
 def counts(program: WengertList) -> dict[Var, int]:
     """How often each variable is read."""
     found: dict[Var, int] = {}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from wengert.compile.passes.editing import Atom, Names, renamed, substituted
 from wengert.compile.passes.sweep import broadcasts
-from wengert.control.bodies import depending, rewired
+from wengert.control.bodies import rewired
 from wengert.program import Equation, Var, WengertList
 
 # Views cost nothing in the loop, and outside it would have to be kept
@@ -25,24 +25,25 @@ SAFE: Final = frozenset(
 def run(program: WengertList) -> WengertList:
     """Take lines that depend on the consts of a loop alone out of its body, and what a loop only passes on."""
     lines: list[Equation] = []
+    constants = list(program.constants)
     env: dict[Var, Atom] = {}
     names: Names | None = None
     changed = False
     for eqn in program.equations:
         eqn = renamed(eqn, env)
         name = eqn.primitive.name
-        if name == "scan" or name == "while_loop":
+        if name in ("scan", "while_loop") and eqn.outputs:
             still = _passed_on(eqn)
             if still:
                 eqn = _without_carry(eqn, still, env)
                 changed = True
-            hoisted = _invariant(eqn)
+            hoisted = _invariant(eqn) if eqn.outputs else []
             if hoisted:
                 names = names or Names(program)
-                eqn = _hoist(eqn, hoisted, lines, names)
+                eqn = _hoist(eqn, hoisted, lines, constants, names)
                 changed = True
         lines.append(eqn)
-    return substituted(program, env, program.constants, lines) if changed else program
+    return substituted(program, env, constants, lines) if changed else program
 
 
 def _counts(eqn: Equation) -> tuple[int, int, int]:
@@ -102,21 +103,20 @@ def _invariant(eqn: Equation) -> list[Equation]:
     """The lines of a loop's body that may be computed before it, and are worth it; with those that they need."""
     _, consts, _ = _counts(eqn)
     body: WengertList = eqn.params["body"]
-    varying = depending(body.equations, body.inputs[consts:])
-    fixed = depending(body.equations, body.inputs[:consts])
     at_least_once = eqn.primitive.name == "scan" and eqn.params["length"] > 0
-    found: dict[Var, Equation] = {}
+    known = {*body.inputs[:consts], *(var for var, _ in body.constants)}
+    found = []
     for one in body.equations:
-        var = one.outputs[0]
-        if var in fixed and var not in varying and (at_least_once or _is_safe(one)):
-            if all(type(atom) is not Var or atom in found or atom not in fixed or atom in body.inputs for atom in one.inputs):
-                found.update(dict.fromkeys(one.outputs, one))
+        if all(type(atom) is not Var or atom in known for atom in one.inputs) and (at_least_once or _is_safe(one)):
+            found.append(one)
+            known.update(one.outputs)
     wanted: set[Var] = set()
-    for one in reversed(body.equations):
-        if one.outputs[0] in found and (one.outputs[0] in wanted or _is_work(one)):
-            wanted.update(one.outputs)
+    chosen = []
+    for one in reversed(found):
+        if _is_work(one) or any(var in wanted for var in one.outputs):
+            chosen.append(one)
             wanted.update(atom for atom in one.inputs if type(atom) is Var)
-    return [one for one in body.equations if one.outputs[0] in found and one.outputs[0] in wanted]
+    return chosen[::-1]
 
 
 def _is_safe(eqn: Equation) -> bool:
@@ -129,27 +129,38 @@ def _is_work(eqn: Equation) -> bool:
     return eqn.primitive.name not in VIEWS and size <= sum(math.prod(atom.aval.shape) for atom in eqn.inputs)
 
 
-def _hoist(eqn: Equation, hoisted: Sequence[Equation], lines: list[Equation], names: Names) -> Equation:
+def _hoist(
+    eqn: Equation,
+    hoisted: Sequence[Equation],
+    lines: list[Equation],
+    constants: list[tuple[Var, Any]],
+    names: Names,
+) -> Equation:
     """Write lines of the body before the loop, which gets their results as consts."""
     lead, consts, _ = _counts(eqn)
     body: WengertList = eqn.params["body"]
-    env: dict[Var, Atom] = dict(zip(body.inputs[:consts], eqn.inputs[lead : lead + consts], strict=True))
-    inner = dict(body.constants)
-    base = eqn.outputs[0].name if eqn.outputs else "loop"
+    env: dict[Atom, Atom] = dict(zip(body.inputs[:consts], eqn.inputs[lead : lead + consts], strict=True))
+    base = eqn.outputs[0].name
+    read = {atom for one in hoisted for atom in one.inputs}
+    for var, value in body.constants:
+        if var in read:
+            env[var] = new = Var(names.after(base), var.aval)
+            constants.append((new, value))
     for one in hoisted:
         outputs = [Var(names.after(base), var.aval) for var in one.outputs]
-        lines.append(Equation(one.primitive, [env.get(atom, atom) for atom in one.inputs], one.params, outputs, one.quiet))
+        lines.append(
+            Equation(one.primitive, [env.get(atom, atom) for atom in one.inputs], one.params, outputs, one.quiet)
+        )
         env.update(zip(one.outputs, outputs, strict=True))
     gone = {var for one in hoisted for var in one.outputs}
     left = [one for one in body.equations if one.outputs[0] not in gone]
-    read = {atom for one in left for atom in one.inputs} | set(body.outputs)
-    new = [var for one in hoisted for var in one.outputs if var in read]
+    needed = {atom for one in left for atom in one.inputs} | set(body.outputs)
+    consts_added = [var for one in hoisted for var in one.outputs if var in needed]
     shorter = WengertList(body.inputs, body.name)
     shorter.equations, shorter.constants, shorter.outputs = left, body.constants, body.outputs
-    inputs = [*body.inputs[:consts], *new, *body.inputs[consts:]]
+    inputs = [*body.inputs[:consts], *consts_added, *body.inputs[consts:]]
     params = {**eqn.params, "body": rewired(shorter, inputs, body.outputs)}
-    params["consts" if eqn.primitive.name == "scan" else "body_consts"] = consts + len(new)
-    del inner
+    params["consts" if eqn.primitive.name == "scan" else "body_consts"] = consts + len(consts_added)
     at = lead + consts
-    operands = [*eqn.inputs[:at], *(env[var] for var in new), *eqn.inputs[at:]]
+    operands = [*eqn.inputs[:at], *(env[var] for var in consts_added), *eqn.inputs[at:]]
     return Equation(eqn.primitive, operands, params, eqn.outputs, eqn.quiet)
