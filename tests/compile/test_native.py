@@ -357,7 +357,7 @@ REDUCTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [F8, F4, I8, B1, np.dtype("u1")], ids=str)
+@pytest.mark.parametrize("dtype", [F8, I8, B1], ids=str)
 def test_reductions_along_every_axis(dtype):
     rng = np.random.default_rng(1)
     arrays = []
@@ -383,7 +383,7 @@ def test_reductions_along_every_axis(dtype):
                     if name == "ptp" and dtype.kind == "b":
                         continue
                     out[f"{name} {x.shape} {axis}"] = function(x, axis=axis)
-                    if axis is not None and name not in ("ptp",):
+                    if axis is not None and name in ("sum", "std", "argmax"):
                         out[f"{name} {x.shape} {axis} kept"] = function(x, axis=axis, keepdims=True)
         return out
 

@@ -36,6 +36,14 @@ class Call:
         """Those of the leaves of a call like this one that are inputs."""
         return [leaf for leaf, entry in zip(found, self._entries, strict=True) if type(entry) is not Static]
 
+    def numbers(self, positions: Sequence[int]) -> list[int]:
+        """Which inputs are arrays in the positional arguments at these positions."""
+        if not positions:
+            return []
+        args, _ = self.rebuild(list(range(len(self.leaves))), [None] * len(self.statics))
+        found = [leaf for k in positions if -len(args) <= k < len(args) for leaf in tree.flatten(args[k])[0]]
+        return [k for k in found if type(k) is int and type(self.leaves[k]) is np.ndarray]
+
     def values(self) -> list[Any]:
         """The static values."""
         return [static.value for static in self.statics]

@@ -16,6 +16,7 @@ static arguments) are read from a table that `attach` fills, so object code can 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,14 +64,17 @@ class Entry:
         self._module: engine.Module | None = None
         self._refs: list[Any] = []
 
-    def load(self, body: str, tables: Mapping[str, Sequence[Any]]) -> engine.Module:
+    def load(
+        self, body: str, tables: Mapping[str, Sequence[Any]], reuse: Sequence[tuple[int, int]] = ()
+    ) -> engine.Module:
         """Compile `body` with the entry around it, and fill `tables`: name → the objects that a global array points to.
 
         What the module has to do before it is freed, tell it by `module.before_close`.
         """
         assert self._spec is not None
         register()
-        emitted = emit(self._spec, body, self._own())
+        spec = dataclasses.replace(self._spec, reuse=tuple(reuse)) if reuse else self._spec
+        emitted = emit(spec, body, self._own())
         self._spec = None
         module = engine.compile(emitted.text)
         for name, objects in {TABLE: emitted.table, **tables}.items():

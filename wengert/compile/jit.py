@@ -302,7 +302,8 @@ class Jitted:
         from wengert.compile import pipeline  # what makes machine code is imported by the first compilation
 
         entry = pipeline.new_entry(self, call, staged)
-        executable, backend = pipeline.compile_program(staged.program, self.options["backend"], entry)
+        donated = call.numbers(self.options["donate"])
+        executable, backend = pipeline.compile_program(staged.program, self.options["backend"], entry, donated)
         reason = "a branch on a value or the environment had changed" if known else "new shapes, dtypes or statics"
         made = Specialization(staged, call, executable, backend, time.perf_counter() - start, reason, entry)
         if not self._table:

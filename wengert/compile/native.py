@@ -16,7 +16,9 @@ from wengert.compile import (
     threads,
 )
 from wengert.compile.code import Module
+from wengert.compile.donation import donate
 from wengert.compile.emit import emit
+from wengert.compile.entry import Entry
 from wengert.compile.fuse import fuse
 from wengert.compile.lowering import lower
 from wengert.compile.pack import pack
@@ -68,14 +70,16 @@ def load(text: str, tables: dict[str, list[Any]]) -> engine.Module:
 class Native:
     """Machine code for a list: what `engine` loaded, and what must live as long.
 
-    `load` makes code of text and fills its tables; it may put an entry around the body.
+    `entry` is put around the body. Inputs whose numbers are `donated` may become results.
     """
 
-    def __init__(self, program: WengertList, load: Callable[[str, dict[str, list[Any]]], engine.Module] = load) -> None:
+    def __init__(self, program: WengertList, entry: Entry | None = None, donated: Sequence[int] = ()) -> None:
         self.program = program
-        emitted = emit(tensors(program), Module(engine.libmvec()))
+        form, self.reuse = donate(tensors(program), donated)
+        emitted = emit(form, Module(engine.libmvec()))
         self.hosts: list[Any] = [np.ndarray, *map(_host, emitted.hosts)] if emitted.hosts else []
-        self.module = load(emitted.text.text(), {"hosts": self.hosts} if self.hosts else {})
+        text, tables = emitted.text.text(), {"hosts": self.hosts} if self.hosts else {}
+        self.module = load(text, tables) if entry is None else entry.load(text, tables, self.reuse)
         self.arrays = emitted.arrays
         if self.arrays:
             places = (ctypes.c_void_p * len(self.arrays)).from_address(self.module.address("arrays"))
@@ -97,6 +101,8 @@ class Native:
         ]
         ins = [x if x.flags.aligned else x.copy() for x in ins]
         outs = [np.empty(aval.shape, aval.dtype) for aval in self.out_avals]
+        for k, number in self.reuse:  # what the body finds there is the input
+            outs[k][...] = ins[number].reshape(outs[k].shape)
         status = self.body(_pointers(ins), _pointers(outs))
         if status == 2:
             return None

@@ -36,7 +36,9 @@ def check_backend(backend: str | None) -> None:
         )
 
 
-def compile_program(program: WengertList, backend: str | None, entry: Entry | None = None) -> tuple[Executable, str]:
+def compile_program(
+    program: WengertList, backend: str | None, entry: Entry | None = None, donated: Sequence[int] = ()
+) -> tuple[Executable, str]:
     """An executable for a list, and the name of the back end that made it; native code with this entry around it.
 
     Where native code cannot be had the NumPy back end takes its place; where it should have worked, a warning says why.
@@ -46,7 +48,7 @@ def compile_program(program: WengertList, backend: str | None, entry: Entry | No
         return BACKENDS[backend](optimized), backend
     if backend == "native" or (engine.unavailable() is None and len(optimized) <= LONGEST):
         try:
-            return native.Native(optimized, native.load if entry is None else entry.load), "native"
+            return native.Native(optimized, entry, donated), "native"
         except (RuntimeError, MemoryError, OSError) as error:
             if backend == "native":
                 raise

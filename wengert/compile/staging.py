@@ -138,7 +138,7 @@ class JitTrace(StageTrace):
         return tuple(parts)
 
     def computed(self, primitive: Primitive, examples: Sequence[Any], params: dict[str, Any]) -> Any:
-        """The result of a line; that of a long loop by compiled code, which is soon there and a hundred times faster."""
+        """The result of a line; that of a long loop by compiled code, which is a hundred times faster."""
         if params.get("length", 0) < LONG or not primitive.composite or any(type(x) in TRACED for x in examples):
             return super().computed(primitive, examples, params)
         from wengert.compile import pipeline  # loaded by the first compilation

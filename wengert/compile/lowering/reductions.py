@@ -124,10 +124,8 @@ def _without_nans(
     here = both_hold(mask, present(value))
     out = context.reduce(chosen(here, value, scalars.identity(how, dtype)), shape, axes, how, dtype)
     assert here is not None
-    real = np.dtype(dtype.char.lower())  # of the width of the other reduction, so that both vectorise
-    some = context.reduce(scalars_cast(here, real), shape, axes, "add", real)
-    found = call("greater", context.load(some), number(0, real))
-    return context.map(out.shape, chosen(found, context.load(out), np.nan))[0]
+    some = context.reduce(here, shape, axes, "logical_or", BOOL)
+    return context.map(out.shape, chosen(context.load(some), context.load(out), np.nan))[0]
 
 
 # ------------------------------------------------------------------------------------------------ any other ufunc
