@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from wengert.cli import app
-from wengert.compile import engine
+from wengert.compile.machine import engine
 from wengert.tour import network, run
 
 runner = CliRunner()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wengert.compile.spec import Leaf
+from wengert.compile.entry.spec import Leaf
 
 TYPES = {
     "b1": "i8", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64", "u1": "i8", "u2": "i16", "u4": "i32", "u8": "i64",

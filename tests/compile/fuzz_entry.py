@@ -13,9 +13,9 @@ import weakref
 
 import numpy as np
 
-from wengert.compile import entry, instance
-from wengert.compile.guards import CellGuard, DictGuard, ElementsGuard
-from wengert.compile.spec import Constant, EntrySpec, Items, Keys, Leaf, leaves_of
+from wengert.compile.entry import entry, instance
+from wengert.compile.entry.spec import Constant, EntrySpec, Items, Keys, Leaf, leaves_of
+from wengert.compile.staging.guards import CellGuard, DictGuard, ElementsGuard
 
 from .bodies import affine, expected
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from scipy.linalg import lu_factor
 
-from wengert.compile import scalars
-from wengert.compile.split import PARTS
-from wengert.compile.tensors import (
+from wengert.compile.machine import scalars
+from wengert.compile.tensors.form import (
     Accumulate,
     Control,
     Expr,
@@ -23,6 +22,7 @@ from wengert.compile.tensors import (
     View,
     change_loop,
 )
+from wengert.compile.tensors.split import PARTS
 
 
 def interpret(program, leaves):

@@ -6,8 +6,8 @@ from collections import namedtuple
 
 import numpy as np
 
-from wengert.compile import entry, instance
-from wengert.compile.spec import EntrySpec, Leaf, leaves_of
+from wengert.compile.entry import entry, instance
+from wengert.compile.entry.spec import EntrySpec, Leaf, leaves_of
 
 from .bodies import affine
 

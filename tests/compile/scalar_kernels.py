@@ -1,4 +1,4 @@
-"""Loops over scalar code: what the tests of `wengert.compile.scalars` compile, and the points at which they look."""
+"""Loops over scalar code: what the tests of `machine.scalars` compile, and the points at which they look."""
 
 import ctypes
 import warnings
@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 
 from wengert.avals import Aval
-from wengert.compile import engine, scalars
-from wengert.compile.code import Code, Module, literal, memory_type, representable
+from wengert.compile.machine import engine, scalars
+from wengert.compile.machine.code import Code, Module, literal, memory_type, representable
 from wengert.core import REGISTRY
 
 DTYPES = [np.dtype(code) for code in "?bhilBHILfdFD"]

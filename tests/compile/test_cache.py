@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from wengert.compile import cache, engine
-from wengert.compile.cache import Artefact
+from wengert.compile.machine import cache, engine
+from wengert.compile.machine.cache import Artefact
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 ONE = Artefact(b"\x7fELF machine code", ("exp", "PyFloat_Type"), ("body", "entry"))
@@ -163,7 +163,7 @@ def test_writers_and_readers_at_once(folder):
 def test_a_second_process_does_not_compile(folder):
     code = '''
 import ctypes
-from wengert.compile import engine
+from wengert.compile.machine import engine
 m = engine.compile("""declare double @exp(double)
 define double @f(double %x) { %y = call double @exp(double %x) ret double %y }""")
 print(ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(m.address("f"))(1.0), engine.statistics)

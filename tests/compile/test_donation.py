@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.compile import engine
+from wengert.compile.machine import engine
 
 native = pytest.mark.skipif(engine.unavailable() is not None, reason="only native code updates in place")
 

@@ -9,7 +9,8 @@ import threading
 import numpy as np
 import pytest
 
-from wengert.compile import cache, engine, layout
+from wengert.compile.entry import layout
+from wengert.compile.machine import cache, engine
 
 pytestmark = pytest.mark.skipif(engine.unavailable() is not None, reason=str(engine.unavailable()))
 
@@ -32,7 +33,7 @@ def test_a_function_is_compiled_and_called():
 
 
 def test_import_wengert_leaves_llvmlite_and_scipy_alone():
-    code = "import sys, wengert, wengert.compile.engine; print({'llvmlite', 'scipy'} & set(sys.modules))"
+    code = "import sys, wengert, wengert.compile.machine.engine; print({'llvmlite', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
@@ -211,7 +212,7 @@ def test_threads_compile_at_once():
 def test_a_forked_child_compiles_while_another_thread_was_compiling():
     code = """
 import os, threading
-from wengert.compile import engine
+from wengert.compile.machine import engine
 stop = threading.Event()
 def work():
     k = 0

@@ -12,11 +12,12 @@ import pytest
 
 from wengert import tree
 from wengert.avals import Aval
-from wengert.compile import engine, entry, instance, layout
-from wengert.compile.guards import (
+from wengert.compile.entry import entry, instance, layout
+from wengert.compile.entry.spec import Constant, EntrySpec, Items, Keys, Leaf, Made, result_of, structure
+from wengert.compile.machine import engine
+from wengert.compile.staging.guards import (
     CellGuard,
 )
-from wengert.compile.spec import Constant, EntrySpec, Items, Keys, Leaf, Made, result_of, structure
 
 from .bodies import affine, expected
 from .jitted import F8, ONE, Config, Point, attached, cell, is_slow, leaf, make, of, same

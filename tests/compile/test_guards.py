@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.compile.environment import Environment
-from wengert.compile.guards import MISSING, digest, same
+from wengert.compile.staging.environment import Environment
+from wengert.compile.staging.guards import MISSING, digest, same
 
 X = np.array([1.0, 2.0])
 SCALE = 2.0

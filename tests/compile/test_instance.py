@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wengert.compile import engine, entry, instance
-from wengert.compile.guards import (
+from wengert.compile.entry import entry, instance
+from wengert.compile.entry.spec import Constant, EntrySpec, Items, Keys, Leaf, Made, structure
+from wengert.compile.machine import engine
+from wengert.compile.staging.guards import (
     CellGuard,
 )
-from wengert.compile.spec import Constant, EntrySpec, Items, Keys, Leaf, Made, structure
 
 from .bodies import affine
 from .jitted import F8, ONE, Config, attached, cell, is_slow, kind, leaf, make, of

@@ -9,7 +9,9 @@ import pytest
 import wengert as wg
 from tests.control.programs import OURS, PROGRAMS
 from wengert import program, tree
-from wengert.compile import engine, native, passes, tensors
+from wengert.compile import native, passes
+from wengert.compile.machine import engine
+from wengert.compile.tensors import form as tensors
 from wengert.core import aval_of
 
 pytestmark = pytest.mark.skipif(engine.unavailable() is not None, reason="no native code here")

@@ -9,7 +9,8 @@ import pytest
 import wengert as wg
 from tests.compile.functions import SCALARS
 from wengert import tree
-from wengert.compile import engine, passes
+from wengert.compile import passes
+from wengert.compile.machine import engine
 from wengert.compile.native import Native
 from wengert.core import REGISTRY, bind
 from wengert.ops.kinds import Discrete, Elementwise

@@ -263,6 +263,16 @@ def test_a_while_loop_keeps_what_its_test_needs():
     assert_same(program, after)
 
 
+def test_nothing_is_known_of_the_results_of_loops_but_their_own_dtype():
+    h = Hand()
+    k, x, y = h.input(dtype=I8), h.input(), h.input()
+    loop = body(lambda h, k, x: (h("add", k, 1), h("multiply", x, x)), ((), I8), ((), F8))
+    _, last = h("scan", k, x, body=loop, consts=0, carry=2, length=2, reverse=False)
+    program = h.returns(h("scale", y, h("multiply", 2.0, last)))
+    assert names(simplify.run(program)) == ["scan", "multiply", "scale"]
+    assert_same(program, passes.run(program))
+
+
 def test_branches_lose_what_nothing_needs():
     h = Hand()
     index, x, y = h.input(dtype=I8), h.input((3,)), h.input((3,))

@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 
 import wengert as wg
 from tests.compile.handmade import SPECIAL, kind, outcome
-from tests.compile.programs import KINDS, PLAIN, Program, programs
-from wengert.compile import engine, passes
-from wengert.compile.passes import cse, dead, fold, simplify
+from tests.compile.programs import KINDS, PLAIN, Program, controlling, looping, programs
+from wengert.compile import passes
+from wengert.compile.machine import engine
+from wengert.compile.passes import cse, dead, fold, hoist, simplify
 from wengert.compile.passes.sweep import Sweep, line
 
 TIMES = float(os.environ.get("WENGERT_PROGRAMS", "0"))
@@ -175,13 +176,13 @@ def exactly(program: Any) -> Any:
     everywhere = [row for row in simplify.EVERYWHERE if row not in simplify.ROUNDS]
     for _ in range(3):
         program = Sweep(program, rows, everywhere).run()
-        for change in (fold.run, cse.run, dead.run):
+        for change in (fold.run, cse.run, hoist.run, dead.run):
             program = change(program)
             program.check()
     return program
 
 
-@drawn(150, kinds=PLAIN, dtypes=(np.float64,))
+@drawn(150, kinds=(*PLAIN, looping, controlling), dtypes=(np.float64,))
 def test_exact_rewrites_keep_special_values(program: Program) -> None:
     """NaN, infinities and zeros come out where they did; other numbers as far as the order of a sum allows."""
     for f, args in Readings(program).cases.values():

@@ -10,8 +10,8 @@ import pytest
 
 import wengert as wg
 from wengert import errors
-from wengert.compile import staging
-from wengert.compile.calls import Splitter
+from wengert.compile.staging import staging
+from wengert.compile.staging.calls import Splitter
 from wengert.program import WengertList
 
 X = np.array([1.0, 2.0])

@@ -7,8 +7,10 @@ import weakref
 import numpy as np
 import pytest
 
-from wengert.compile import engine, entry
-from wengert.compile.guards import (
+from wengert.compile.entry import entry
+from wengert.compile.entry.spec import EntrySpec, Leaf
+from wengert.compile.machine import engine
+from wengert.compile.staging.guards import (
     MISSING,
     CellGuard,
     ClassGuard,
@@ -18,7 +20,6 @@ from wengert.compile.guards import (
     FunctionGuard,
     OwnGuard,
 )
-from wengert.compile.spec import EntrySpec, Leaf
 
 from .bodies import affine
 from .jitted import F8, ONE, Config, attached, cell, is_slow, make

@@ -8,19 +8,14 @@ import pytest
 import wengert as wg
 from wengert import errors, tree
 from wengert.avals import Aval
-from wengert.compile import fuse as fusing
-from wengert.compile import native, passes, scalars
-from wengert.compile import pack as packing
-from wengert.compile import plan as planning
-from wengert.compile import rows as rowing
-from wengert.compile import split as splitting
-from wengert.compile.fuse import canonical, decode, fuse, merge, sweep
-from wengert.compile.lowering import lower
-from wengert.compile.pack import pack
-from wengert.compile.plan import plan
-from wengert.compile.rows import rows
-from wengert.compile.split import PARTS, split
-from wengert.compile.tensors import (
+from wengert.compile import native, passes
+from wengert.compile.machine import scalars
+from wengert.compile.tensors import fuse as fusing
+from wengert.compile.tensors import pack as packing
+from wengert.compile.tensors import plan as planning
+from wengert.compile.tensors import rows as rowing
+from wengert.compile.tensors import split as splitting
+from wengert.compile.tensors.form import (
     Accumulate,
     Buffer,
     Control,
@@ -35,6 +30,12 @@ from wengert.compile.tensors import (
     literal,
     row_major,
 )  # fmt: skip
+from wengert.compile.tensors.fuse import canonical, decode, fuse, merge, sweep
+from wengert.compile.tensors.lowering import lower
+from wengert.compile.tensors.pack import pack
+from wengert.compile.tensors.plan import plan
+from wengert.compile.tensors.rows import rows
+from wengert.compile.tensors.split import PARTS, split
 from wengert.core import REGISTRY
 
 from .functions import SCALARS, made

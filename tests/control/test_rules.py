@@ -68,7 +68,8 @@ def test_rule(name, monkeypatch):
 
 def test_every_composite_primitive_is_covered():
     found = {name for name, primitive in REGISTRY.items() if primitive.composite}
-    assert found == {*EXAMPLES, "push"}  # push stands in linear lists only: below
+    # push stands in linear lists only: below. compiled_call is call with other machinery: tests/compile
+    assert found - {"compiled_call"} == {*EXAMPLES, "push"}
 
 
 def test_a_push_line_is_transposed_as_the_pullback_and_evaluated_as_the_pushforward():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.compile import engine
+from wengert.compile.machine import engine
 
 from .rows import row
 

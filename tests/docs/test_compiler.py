@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wengert.compile import engine
+from wengert.compile.machine import engine
 
 PAGE = Path(__file__).parents[2] / "docs" / "compiler.md"
 

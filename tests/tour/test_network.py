@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.compile import engine
+from wengert.compile.machine import engine
 from wengert.tour import data, network
 
 # Each tour compiles its own gradient, and one process takes many tours here

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from wengert import core, errors, tree
-from wengert.compile.calls import Call, Splitter, static_places
-from wengert.compile.checking import compare
-from wengert.compile.comparing import same_list
 from wengert.compile.differentiated import call_traced, concrete_arguments
 from wengert.compile.evaluator import Evaluator
-from wengert.compile.fresh import note_fresh
-from wengert.compile.rebinding import rebound
-from wengert.compile.staging import Staged, stage
+from wengert.compile.staging.calls import Call, Splitter, static_places
+from wengert.compile.staging.checking import compare
+from wengert.compile.staging.comparing import same_list
+from wengert.compile.staging.fresh import note_fresh
+from wengert.compile.staging.rebinding import rebound
+from wengert.compile.staging.staging import Staged, stage
 from wengert.program import WengertList
 
 Executable = Callable[[Sequence[Any]], "list[Any] | None"]

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compile import (
+from wengert.compile.entry.entry import Entry
+from wengert.compile.entry.writer import register
+from wengert.compile.machine import (
     emit_control,  # noqa: F401  (teaches `emit` loops and branches)
     emit_linalg,  # noqa: F401  (and linear algebra)
     engine,
     threads,
 )
-from wengert.compile.code import Module
-from wengert.compile.donation import donate
-from wengert.compile.emit import emit
-from wengert.compile.entry import Entry
-from wengert.compile.fuse import fuse
-from wengert.compile.lowering import lower
-from wengert.compile.pack import pack
-from wengert.compile.plan import plan
-from wengert.compile.rows import rows
-from wengert.compile.split import split
-from wengert.compile.tensors import Host, Tensors, View
-from wengert.compile.writer import register
+from wengert.compile.machine.code import Module
+from wengert.compile.machine.emit import emit
+from wengert.compile.tensors.donation import donate
+from wengert.compile.tensors.form import Host, Tensors, View
+from wengert.compile.tensors.fuse import fuse
+from wengert.compile.tensors.lowering import lower
+from wengert.compile.tensors.pack import pack
+from wengert.compile.tensors.plan import plan
+from wengert.compile.tensors.rows import rows
+from wengert.compile.tensors.split import split
 from wengert.core import FLOAT_ERRORS, IGNORED
 from wengert.program import WengertList
 

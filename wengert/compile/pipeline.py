@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from wengert import errors
-from wengert.compile import engine, instance, native, passes, source, spec
-from wengert.compile.calls import Call
-from wengert.compile.entry import Entry
+from wengert.compile import native, passes, source
+from wengert.compile.entry import instance, spec
+from wengert.compile.entry.entry import Entry
 from wengert.compile.evaluator import Evaluator
-from wengert.compile.staging import Staged
+from wengert.compile.machine import engine
+from wengert.compile.staging.calls import Call
+from wengert.compile.staging.staging import Staged
 from wengert.core import Primitive, aval_of
 from wengert.program import Equation, Var, WengertList
 

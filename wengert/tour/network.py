@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import wengert
-from wengert.compile import engine
 from wengert.compile.jit import Jitted
+from wengert.compile.machine import engine
 from wengert.tour.data import Array, Digits
 
 Params = dict[str, Array]

@@ -229,7 +229,10 @@ class Sweep:
                 stack.extend(missing)
                 continue
             stack.pop()
-            self.facts[var] = facts.of_line(eqn, [self.fact(x) for x in eqn.inputs])
+            several = eqn.primitive.multiple
+            self.facts[var] = (
+                facts.of_dtype(var.aval.dtype) if several else facts.of_line(eqn, [self.fact(x) for x in eqn.inputs])
+            )
         return self.facts[atom]
 
 

@@ -1,0 +1,1 @@
+"""The native entry: what a jitted function checks, and makes, around the machine code of its list."""

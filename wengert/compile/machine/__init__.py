@@ -1,0 +1,1 @@
+"""Machine code: LLVM IR as text, and llvmlite, which makes code of it."""

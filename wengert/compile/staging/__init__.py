@@ -1,0 +1,1 @@
+"""Staging: one call of a function as a Wengert list, with what the list depends on."""
