@@ -20,7 +20,7 @@ from wengert.ops.einsum import split
 from wengert.program import Equation
 
 SMALL = 1 << 15  # multiplications up to which a loop beats a call of BLAS
-SMALL_OF_MANY = 1 << 19  # the same for each of a batch of products, whose loop other loops can join row by row
+SMALL_OF_MANY = 1 << 21  # the same for each of a batch of products, whose loop other loops can join row by row
 NARROW = 4  # rows or columns up to which a product is bound by memory, so that a loop that others join is better
 FEW = 16  # terms of each sum up to which it is so too
 
