@@ -23,7 +23,8 @@ from benchmarks.common import ONE_THREAD, ROOT, Worker, new_table
 from benchmarks.contestants import CONTESTANTS, Absent, Contestant, Ready, prepare
 from benchmarks.problems import load
 
-BATCH = 0.02  # seconds that a batch of calls should last
+BATCH = 0.04  # seconds that a batch of calls should last
+QUIET = 0.15  # seconds before each turn, in which the thread pools of whoever was before stop spinning
 SLOW = 5.0  # seconds a call beyond which the first one is the only one
 COMPILING = ("wengert jit", "jitted value", "jax", "torch.compile", "numba by hand")  # the first call differs
 REFERENCES = (
@@ -81,8 +82,11 @@ def make_ready(
 
 
 def measure(contestant: Contestant, who: str, kept: Any, problem: str, calls: int) -> Any:
-    """Seconds a call."""
-    return kept[problem][1].timeit(calls) / calls
+    """Seconds a call, after some that only warm caches and pools."""
+    time.sleep(QUIET)
+    timer = kept[problem][1]
+    timer.timeit(max(1, calls // 4))
+    return timer.timeit(calls) / calls
 
 
 def forget(contestant: Contestant, who: str, kept: Any) -> Any:
