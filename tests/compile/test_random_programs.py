@@ -260,7 +260,7 @@ def test_a_fault_is_found_and_shrunk(fault: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(simplify, "TABLE", wrong)
     options = settings(
-        max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=600, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
     )
     found = find(programs(PLAIN), shows, settings=options)
     assert len(found.needed()) <= 3

@@ -10,6 +10,7 @@ import numpy as np
 from wengert.avals import Aval, Shape
 from wengert.compile.tensors.form import Expr, Store, Update, View
 from wengert.compile.tensors.lowering.context import DELAYED, TAKES_DELAYED, Context, Operand, rule, scalars_cast
+from wengert.compile.tensors.lowering.views import part as section
 from wengert.ops.gathering import SLOT
 from wengert.ops.indexing import is_array
 from wengert.program import Equation, Literal
@@ -181,11 +182,24 @@ def _fitted(context: Context, value: Operand, shape: Shape) -> Operand:
     return View(value.buffer, value.shape[extra:], value.strides[extra:], value.offset)
 
 
+def _clear(context: Context, out: View, index: tuple[Any, ...]) -> None:
+    """Zeros wherever `index` does not name an element, and perhaps where it does."""
+    ranges = [range(*part.indices(n)) for part, n in zip(index, out.shape, strict=False) if type(part) is slice]
+    cut = [axis for axis, span in enumerate(ranges) if len(span) < out.shape[axis]]
+    if len(ranges) < len(index) or len(cut) != 1 or ranges[cut[0]].step != 1:
+        context.fill(out)
+        return
+    (axis,) = cut
+    span, n = ranges[axis], out.shape[axis]
+    context.fill(section(out, axis, 0, span.start))
+    context.fill(section(out, axis, span.stop, n - span.stop))
+
+
 @rule("scatter")
 def _scatter(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
     aval, index = eqn.outputs[0].aval, eqn.params["index"]
     out = context.temp(aval.shape, aval.dtype)
-    context.fill(out)
+    _clear(context, out, index)
     return out if write(context, out, operands[0], index, None, "add", True) else None
 
 
@@ -242,7 +256,7 @@ def _add(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
     if second in context.delayed:
         parts.append(context.delayed.pop(second))
         out = context.temp(aval.shape, aval.dtype)
-        context.fill(out)
+        _clear(context, out, parts[0][0].params["index"])
         fresh = True
     else:
         given = context.view(context.operand(second))
