@@ -801,3 +801,8 @@ def test_check_finds_what_no_guard_sees():
         with pytest.raises(errors.CheckError, match=match):
             g(3.0)
     del source
+
+
+def test_a_back_end_that_is_none_is_refused_at_once():
+    with pytest.raises(errors.ArgumentError, match="no back end 'fortran'"):
+        wg.jit(np.sin, backend="fortran")

@@ -416,6 +416,7 @@ def _new(function: Any, **options: Any) -> Jitted:
     """A jitted function: of the type whose calls are native where there is one, else a plain instance of Jitted."""
     from wengert.compile import pipeline
 
+    pipeline.check_backend(options["backend"])
     made = pipeline.new_jitted(Jitted) if options["backend"] in (None, "native") and not options["check"] else None
     if made is None:
         return Jitted(function, **options)

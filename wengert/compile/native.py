@@ -62,8 +62,7 @@ def load(text: str, tables: dict[str, list[Any]]) -> engine.Module:
     register()
     module = engine.compile(text)
     for name, objects in tables.items():
-        table = (ctypes.c_void_p * len(objects)).from_address(module.address(name))
-        table[:] = [id(one) for one in objects]
+        module.fill(name, objects)
     return module
 
 

@@ -109,8 +109,8 @@ STAGES: Final[dict[str, Callable[[WengertList], str]]] = {
     **{name: _passed(name) for name, _ in passes.PASSES},
     **{name: _tensors(name) for name, _ in native.STAGES},
     "ir": lambda program: native.text(passes.run(program)),
-    "llvm": lambda program: engine.compile(native.text(passes.run(program))).optimized(),
-    "asm": lambda program: engine.compile(native.text(passes.run(program))).assembly(),
+    "llvm": lambda program: engine.optimized(native.text(passes.run(program))),
+    "asm": lambda program: engine.assembly(native.text(passes.run(program))),
     "source": lambda program: source.generate(passes.run(program), _name(program)),
 }
 

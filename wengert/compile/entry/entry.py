@@ -15,7 +15,6 @@ static arguments) are read from a table that `attach` fills, so object code can 
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import sys
 import weakref
@@ -80,8 +79,7 @@ class Entry:
         module = engine.compile(emitted.text)
         for name, objects in {TABLE: emitted.table, **tables}.items():
             if objects:
-                place = (ctypes.c_size_t * len(objects)).from_address(module.address(name))
-                place[:] = [id(one) for one in objects]
+                module.fill(name, objects)
                 self._refs.extend(objects)
         self._module = module
         return module

@@ -35,7 +35,6 @@ from wengert.compile.tensors.form import (
 from wengert.compile.tensors.order import collapse, order_axes
 from wengert.compile.tensors.split import PARTS, work
 
-INT64: Final = np.dtype(np.int64)
 ON_STACK: Final = 16384  # bytes of scratch that a body takes from the stack; more comes from a pool of its own
 SHORT: Final = 64  # iterations of a loop up to which it is not worth LLVM's time to vectorise it
 INLINED: Final = 64  # iterations of a loop up to which it becomes part of the body

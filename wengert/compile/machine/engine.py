@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import util
 from typing import Any, Final
@@ -105,6 +105,11 @@ class Module:
         """Where the function or global variable `name` lies; it stays valid as long as the module does."""
         return self._addresses[name]
 
+    def fill(self, name: str, objects: Sequence[Any]) -> None:
+        """Let a global array of pointers point to these objects, which must live as long as the module is called."""
+        table = (ctypes.c_size_t * len(objects)).from_address(self.address(name))
+        table[:] = [id(one) for one in objects]
+
     def before_close(self, action: Callable[[], Any]) -> None:
         """Have `action` called just before the code is freed. It refers neither to the module nor to user's objects."""
         self._closing.append(action)
@@ -116,14 +121,24 @@ class Module:
 
     def optimized(self) -> str:
         """The IR after LLVM's passes, worked out anew."""
-        with _lock:
-            return str(_machine().optimize(self.text))
+        return optimized(self.text)
 
     def assembly(self) -> str:
         """The machine code as assembly, worked out anew."""
-        with _lock:
-            machine = _machine()
-            return str(machine.target.emit_assembly(machine.optimize(self.text)))
+        return assembly(self.text)
+
+
+def optimized(text: str) -> str:
+    """A module of textual LLVM IR after LLVM's passes."""
+    with _lock:
+        return str(_machine().optimize(text))
+
+
+def assembly(text: str) -> str:
+    """The assembly of a module of textual LLVM IR."""
+    with _lock:
+        machine = _machine()
+        return str(machine.target.emit_assembly(machine.optimize(text)))
 
 
 def compile(text: str, key: str | None = None) -> Module:

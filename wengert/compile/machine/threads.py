@@ -1,7 +1,8 @@
 """Threads of native code: parts of a heavy loop on the cores there are.
 
-Threads are made for one loop and joined at its end, by the system's own calls: 15 µs where a loop takes hundreds, and
-no pool that a fork, or the end of the process, could leave in a state that nobody expects. They touch no Python object.
+Threads are made for one loop and joined at its end, by the system's own calls: tens of microseconds where a loop takes
+hundreds, and no pool that a fork, or the end of the process, could leave in a state that nobody expects. They touch no
+Python object.
 """
 
 from __future__ import annotations

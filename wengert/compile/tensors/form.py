@@ -102,13 +102,6 @@ class View(NamedTuple):
         except ValueError:
             return None
 
-    def squeezed(self) -> View:
-        """Without axes of length 1."""
-        if 1 not in self.shape:
-            return self
-        kept = [k for k, n in enumerate(self.shape) if n != 1]
-        return self.transpose(kept)
-
 
 def row_major(shape: Shape) -> tuple[int, ...]:
     strides = []

@@ -15,7 +15,6 @@ from typing import Any, Final
 from wengert.avals import Shape
 from wengert.compile.machine import scalars
 from wengert.compile.tensors.form import (
-    Accumulate,
     Buffer,
     Control,
     Effect,
@@ -28,7 +27,6 @@ from wengert.compile.tensors.form import (
     View,
     apply,
     change_loop,
-    row_major,
     topological,
     view_of,
 )
@@ -316,6 +314,3 @@ def sweep(program: Tensors) -> Tensors:
         live.update(node.reads())
         kept.append(node)
     return program.with_nodes(kept[::-1])
-
-
-__all__ = ["Accumulate", "fuse", "row_major"]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from wengert.compile.tensors.form import (
-    Accumulate,
     Buffer,
     Control,
     Expr,
@@ -19,7 +18,6 @@ from wengert.compile.tensors.form import (
     Loop,
     Nest,
     Node,
-    Store,
     Tensors,
     Update,
     View,
@@ -213,6 +211,3 @@ def _localized(group: _Group, local: set[Buffer]) -> Nest:
         for loop in group.loops
     ]
     return Nest(group.length, loops, group.axes, {moved[buffer][0] for buffer in local})
-
-
-__all__ = ["Accumulate", "Store", "rows"]

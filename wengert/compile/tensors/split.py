@@ -16,7 +16,7 @@ from wengert.compile.tensors.fuse import reshaped
 from wengert.compile.tensors.order import order_axes
 
 PARTS: Final = 16
-HEAVY: Final = 1_500_000  # cycles of work from which on a loop is worth a thread's start: 15 µs, more where it is busy
+HEAVY: Final = 1_500_000  # cycles of work from which on a loop is worth the start of a thread
 
 
 def split(program: Tensors) -> Tensors:

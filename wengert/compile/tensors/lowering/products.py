@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compile.tensors.form import Accumulate, Product, Store, View, row_major
+from wengert.compile.tensors.form import Accumulate, Product, Store, View
 from wengert.compile.tensors.lowering.context import Context, Operand, rule, scalars_cast
 from wengert.compile.tensors.lowering.reductions import call
 from wengert.ops.contract import _dot_axes
@@ -241,6 +241,3 @@ def _trace(context: Context, eqn: Equation, operands: Sequence[Operand]) -> Any:
     params, aval = eqn.params, eqn.outputs[0].aval
     view = context.view(operands[0]).ask(lambda x: np.diagonal(x, params["offset"], params["axis1"], params["axis2"]))
     return context.reduce(context.load(view), view.shape, [len(view.shape) - 1], "add", aval.dtype)
-
-
-__all__ = ["contract", "row_major"]
